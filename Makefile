@@ -63,7 +63,7 @@ lint: ready ## ruff, black, yamllint, ansible-lint, changelog
 .PHONY: sanity
 sanity: ready ## ansible-test sanity for the installed ansible-core, without any ignore file
 	@echo "== ansible-test sanity"
-	@tools/ansible_test.sh sanity
+	@$(PY) tools/run_ansible_test.py sanity
 
 .PHONY: docs
 docs: ready ## Check the documentation of the modules, roles and the collection
