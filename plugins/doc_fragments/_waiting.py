@@ -1,0 +1,24 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # Options of every module that waits or changes something: plugins/module_utils/waiting.py, waiting_argument_spec
+    DOCUMENTATION = r"""
+options:
+  poll_seconds:
+    description:
+      - Seconds between two looks at the world while the module waits.
+      - Pauses before another attempt are derived from it, from this value up to three times as much.
+    type: float
+    default: 5.0
+  journal:
+    description:
+      - A file to which the module appends what happens, one JSON object a line, while it works.
+      - The file is created, readable by its owner only, when it does not exist; its directory must exist.
+      - Without it nothing is recorded. In check mode nothing is written.
+    type: path
+"""

@@ -1,0 +1,314 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which Kubernetes API, and as whom: the options of kubernetes.core, and the EKS token for a cluster's name.
+
+The C(kubernetes) package serves for reading kubeconfigs, exec plugins and service accounts, and for its connection
+pool; nothing of its models or its request code is used.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import socket
+import ssl
+import sys
+import threading
+from typing import Any, Callable
+
+from ansible.module_utils.basic import env_fallback
+
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, aws_argument_spec, aws_errors
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, MissingLibrary
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Clock
+
+# aws-iam-authenticator accepts a token for 15 minutes after it was signed, whatever X-Amz-Expires says; the EKS tools
+# take 14 of them, and we renew a minute before that.
+TOKEN_SECONDS = 14 * 60
+RENEW_BEFORE = 60
+PRESIGNED_SECONDS = 60
+TOKEN_PREFIX = "k8s-aws-v1."
+CLUSTER_HEADER = "x-k8s-aws-id"
+
+
+def kubernetes_argument_spec(**own: Any) -> dict[str, Any]:
+    """C(cluster_name), the connection options of kubernetes.core and of amazon.aws, and the module's own."""
+    return aws_argument_spec(
+        cluster_name={"type": "str"},
+        kubeconfig={"type": "raw", "fallback": (env_fallback, ["K8S_AUTH_KUBECONFIG"])},
+        context={"type": "str", "fallback": (env_fallback, ["K8S_AUTH_CONTEXT"])},
+        host={"type": "str", "fallback": (env_fallback, ["K8S_AUTH_HOST"])},
+        api_key={"type": "str", "no_log": True, "fallback": (env_fallback, ["K8S_AUTH_API_KEY"])},
+        username={"type": "str", "fallback": (env_fallback, ["K8S_AUTH_USERNAME"])},
+        password={"type": "str", "no_log": True, "fallback": (env_fallback, ["K8S_AUTH_PASSWORD"])},
+        verify_ssl={
+            "type": "bool",
+            "fallback": (env_fallback, ["K8S_AUTH_VALIDATE_CERTS", "K8S_AUTH_VERIFY_SSL"]),
+        },
+        ca_cert={
+            "type": "path",
+            "aliases": ["ssl_ca_cert"],
+            "fallback": (env_fallback, ["K8S_AUTH_CA_CERT", "K8S_AUTH_SSL_CA_CERT"]),
+        },
+        client_cert={
+            "type": "path",
+            "aliases": ["cert_file"],
+            "fallback": (env_fallback, ["K8S_AUTH_CLIENT_CERT", "K8S_AUTH_CERT_FILE"]),
+        },
+        client_key={
+            "type": "path",
+            "aliases": ["key_file"],
+            "no_log": False,
+            "fallback": (env_fallback, ["K8S_AUTH_CLIENT_KEY", "K8S_AUTH_KEY_FILE"]),
+        },
+        proxy={"type": "str", "fallback": (env_fallback, ["K8S_AUTH_PROXY"])},
+        no_proxy={"type": "str", "fallback": (env_fallback, ["K8S_AUTH_NO_PROXY"])},
+        proxy_headers={
+            "type": "dict",
+            "options": {
+                "proxy_basic_auth": {
+                    "type": "str",
+                    "no_log": True,
+                    "fallback": (env_fallback, ["K8S_AUTH_PROXY_HEADERS_PROXY_BASIC_AUTH"]),
+                },
+                "basic_auth": {
+                    "type": "str",
+                    "no_log": True,
+                    "fallback": (env_fallback, ["K8S_AUTH_PROXY_HEADERS_BASIC_AUTH"]),
+                },
+                "user_agent": {"type": "str", "fallback": (env_fallback, ["K8S_AUTH_PROXY_HEADERS_USER_AGENT"])},
+            },
+        },
+        persist_config={"type": "bool", "fallback": (env_fallback, ["K8S_AUTH_PERSIST_CONFIG"])},
+        impersonate_user={"type": "str", "fallback": (env_fallback, ["K8S_AUTH_IMPERSONATE_USER"])},
+        impersonate_groups={
+            "type": "list",
+            "elements": "str",
+            "fallback": (env_fallback, ["K8S_AUTH_IMPERSONATE_GROUPS"]),
+        },
+        **own,
+    )
+
+
+class Connection:
+    """The address, the connection pool and the headers of every request."""
+
+    def __init__(self, host: str, pool: Any, headers: Callable[[], Any], renew: Callable[[], bool]) -> None:
+        self.host = host.rstrip("/")
+        self.pool = pool
+        self.headers = headers
+        self.renew = renew
+
+
+class EksToken:
+    """The bearer token of an EKS cluster: a presigned sts:GetCallerIdentity that names the cluster in a header.
+
+    The form is that of aws-iam-authenticator (its README, "How does it work"). Minted here, so that neither an
+    C(aws) executable nor a kubeconfig is needed, and renewed before it ends: a drain outlives a token.
+    """
+
+    def __init__(self, aws: Aws, cluster_name: str, clock: Clock) -> None:
+        self._aws, self._cluster_name, self._clock = aws, cluster_name, clock
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._token = ""
+        self._renew_at = 0.0
+
+    def value(self) -> str:
+        """The token, renewed when less than a minute of it is left."""
+        with self._lock:
+            if not self._token or self._clock.now() >= self._renew_at:
+                self._token = self._mint()
+                self._renew_at = self._clock.now() + TOKEN_SECONDS - RENEW_BEFORE
+            return self._token
+
+    def renew(self) -> bool:
+        """Forget the token: the server did not accept it."""
+        with self._lock:
+            self._token = ""
+        return True
+
+    def _mint(self) -> str:
+        with aws_errors("sts:GetCallerIdentity", f"the token of EKS cluster {self._cluster_name}"):
+            if self._client is None:
+                self._client = self._aws.new_client("sts")
+                self._client.meta.events.register("before-sign.sts.GetCallerIdentity", self._name_cluster)
+            url = self._client.generate_presigned_url("get_caller_identity", ExpiresIn=PRESIGNED_SECONDS)
+        return TOKEN_PREFIX + base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
+
+    def _name_cluster(self, request: Any, **_rest: Any) -> None:
+        request.headers[CLUSTER_HEADER] = self._cluster_name
+
+
+def connect(params: dict[str, Any], aws: Aws, clock: Clock, pool_size: int) -> Connection:
+    """The connection that the options name.
+
+    An option beats its K8S_AUTH_* variable (the argument spec sees to that), both beat what is found otherwise: the
+    EKS cluster of that name and a minted token, or without a name the service account of the pod we run in, or the
+    default kubeconfig. With C(cluster_name) the default kubeconfig and its current context never matter.
+    """
+    try:
+        from kubernetes import client, config
+        from kubernetes.client.rest import RESTClientObject
+    except ImportError as error:
+        raise MissingLibrary("kubernetes", sys.executable) from error
+
+    given = {name: None if value == "" else value for name, value in params.items()}
+    configuration = client.Configuration()
+    token: EksToken | None = None
+    authority: ssl.SSLContext | None = None
+    has_credentials = bool(given.get("api_key") or given.get("username") or given.get("client_cert"))
+    if given.get("kubeconfig") or given.get("context"):
+        _load_kubeconfig(config, configuration, given)
+    elif given.get("cluster_name") and not (given.get("host") and has_credentials):
+        cluster = describe_cluster(aws, given["cluster_name"])
+        configuration.host = cluster["endpoint"]
+        authority = _authority(given["cluster_name"], cluster["certificateAuthority"]["data"])
+        if not has_credentials:
+            token = EksToken(aws, given["cluster_name"], clock)
+    elif not given.get("host"):
+        _load_surroundings(config, configuration, given)
+    _apply_options(configuration, given)
+    if given.get("ca_cert") or configuration.verify_ssl is False:
+        authority = None
+
+    configuration.connection_pool_maxsize = pool_size
+    pool = RESTClientObject(configuration).pool_manager
+    pool.connection_pool_kw["socket_options"] = _keep_alive()
+    if authority:
+        pool.connection_pool_kw["ssl_context"] = authority
+    return Connection(
+        host=configuration.host,
+        pool=pool,
+        headers=_Headers(configuration, token, given),
+        renew=token.renew if token else lambda: False,
+    )
+
+
+def describe_cluster(aws: Aws, name: str) -> dict[str, Any]:
+    """The cluster as eks:DescribeCluster knows it, when it has an endpoint. Raises AwsError, EvergreenError."""
+    with aws_errors("eks:DescribeCluster", f"the EKS cluster {name} in {aws.region}"):
+        cluster = aws.client("eks").describe_cluster(name=name)["cluster"]
+    if not cluster.get("endpoint"):
+        raise EvergreenError(
+            f"The EKS cluster {name} has no endpoint: its status is {cluster.get('status', 'unknown')}",
+            reason="kubernetes_unreachable",
+            remedy="Wait until the cluster is ACTIVE",
+        )
+    return cluster
+
+
+class _Headers:
+    """Builds the headers of a request; credentials are renewed here when they are due."""
+
+    def __init__(self, configuration: Any, token: EksToken | None, given: dict[str, Any]) -> None:
+        self._configuration, self._token, self._given = configuration, token, given
+        # The package's own renewal (exec plugins, service account files) is not safe for threads.
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Any:
+        from urllib3 import HTTPHeaderDict
+        from urllib3.util import make_headers
+
+        headers = HTTPHeaderDict({"User-Agent": "evergreen.eks"})
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token.value()}"
+        elif self._given.get("username") and not self._given.get("api_key"):
+            basic = f"{self._given['username']}:{self._given.get('password') or ''}"
+            headers.update(make_headers(basic_auth=basic))
+        else:
+            with self._lock:
+                for setting in self._configuration.auth_settings().values():
+                    if setting["in"] == "header" and setting["value"]:
+                        headers[setting["key"]] = setting["value"]
+        if self._given.get("impersonate_user"):
+            headers["Impersonate-User"] = self._given["impersonate_user"]
+        for group in self._given.get("impersonate_groups") or []:
+            headers.add("Impersonate-Group", group)
+        return headers
+
+
+def _load_kubeconfig(config: Any, configuration: Any, given: dict[str, Any]) -> None:
+    kubeconfig, context = given.get("kubeconfig"), given.get("context")
+    persist = bool(given.get("persist_config"))
+    try:
+        if isinstance(kubeconfig, dict):
+            config.load_kube_config_from_dict(
+                kubeconfig, context=context, client_configuration=configuration, persist_config=persist
+            )
+        else:
+            path = os.path.expanduser(kubeconfig) if kubeconfig else None
+            config.load_kube_config(path, context=context, client_configuration=configuration, persist_config=persist)
+    except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        named = "given as a dictionary" if isinstance(kubeconfig, dict) else kubeconfig or "of this account"
+        raise InvalidInput(
+            f"The kubeconfig {named} cannot be used{f' with context {context}' if context else ''}: {error}",
+            remedy="Correct kubeconfig and context, or set cluster_name to connect with AWS credentials alone",
+        ) from error
+
+
+def _load_surroundings(config: Any, configuration: Any, given: dict[str, Any]) -> None:
+    """The service account of the pod we run in, else the default kubeconfig."""
+    try:
+        config.load_incluster_config(client_configuration=configuration)
+        return
+    except config.ConfigException:
+        pass
+    try:
+        config.load_kube_config(client_configuration=configuration, persist_config=bool(given.get("persist_config")))
+    except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"No Kubernetes API is named, and the default kubeconfig cannot be used: {error}",
+            remedy="Set cluster_name (an EKS cluster, reached with AWS credentials alone), host or kubeconfig",
+        ) from error
+
+
+def _apply_options(configuration: Any, given: dict[str, Any]) -> None:
+    """What the options name beats what was found."""
+    for option, attribute in {
+        "host": "host",
+        "ca_cert": "ssl_ca_cert",
+        "client_cert": "cert_file",
+        "client_key": "key_file",
+        "verify_ssl": "verify_ssl",
+        "proxy": "proxy",
+        "no_proxy": "no_proxy",
+    }.items():
+        if given.get(option) is not None:
+            setattr(configuration, attribute, given[option])
+    if given.get("api_key"):
+        # The name of the key changed with release 36 of the package; unknown names are ignored by either.
+        configuration.refresh_api_key_hook = None
+        for name in ("authorization", "BearerToken"):
+            configuration.api_key[name] = f"Bearer {given['api_key']}"
+            configuration.api_key_prefix.pop(name, None)
+    headers = {name: value for name, value in (given.get("proxy_headers") or {}).items() if value}
+    if headers:
+        from urllib3.util import make_headers
+
+        configuration.proxy_headers = make_headers(**headers)
+
+
+def _authority(cluster_name: str, data: str) -> ssl.SSLContext:
+    """A TLS context that trusts the cluster's own certificate authority and nothing else."""
+    try:
+        context = ssl.create_default_context(cadata=base64.b64decode(data).decode())
+    except (binascii.Error, ssl.SSLError, ValueError) as error:
+        raise EvergreenError(
+            f"The certificate authority that EKS names for cluster {cluster_name} cannot be read: {error}"
+        ) from error
+    # Python 3.13 asks for extensions (Authority Key Identifier) that the certificates of EKS do not have.
+    context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+    return context
+
+
+def _keep_alive() -> list[tuple[int, int, int]]:
+    """Socket options against load balancers in the path that drop idle connections (an NLB after 350 s)."""
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    return options

@@ -1,0 +1,260 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Time, deadlines, the journal, and the life of the process that started us: what every module call is made of."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Callable, TypeVar
+
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
+    EvergreenError,
+    InvalidInput,
+    ParentGone,
+    WaitTimeout,
+)
+
+JOURNAL_SCHEMA = 1
+CONTROLLER_VARIABLE = "EVERGREEN_CONTROLLER"
+SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"}
+
+Look = TypeVar("Look")
+
+
+def waiting_argument_spec(**own: Any) -> dict[str, Any]:
+    """The options of every module that waits or changes something (doc fragment C(evergreen.eks._waiting))."""
+    return {"poll_seconds": {"type": "float", "default": 5.0}, "journal": {"type": "path"}, **own}
+
+
+class Clock:
+    """Where time comes from; tests pass a clock of the same shape that nobody has to wait for."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
+
+    def timestamp(self) -> str:
+        """UTC, like C(2026-11-21T01:02:03Z)."""
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Deadline:
+    """A moment that lies ``seconds`` ahead; 0 or None means never."""
+
+    def __init__(self, clock: Clock, seconds: float | None) -> None:
+        self._clock = clock
+        self._at = clock.now() + seconds if seconds else math.inf
+
+    def remaining(self) -> float:
+        """Seconds that are left: 0 when expired, infinite when there is no end."""
+        return max(0.0, self._at - self._clock.now())
+
+    def expired(self) -> bool:
+        return self.remaining() <= 0
+
+
+class Journal:
+    """The append-only record of what happened, one JSON object a line, read by the live progress and the report.
+
+    Each line is one write on a file opened for appending, so that several processes may share a journal. It never
+    holds a secret; the file is readable by its owner only. Without a path nothing is written.
+    """
+
+    def __init__(self, path: str | None, clock: Clock, **context: Any) -> None:
+        self._clock = clock
+        self._context = context
+        self._file: int | None = None
+        if path:
+            try:
+                self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            except OSError as error:
+                raise InvalidInput(
+                    f"The journal {path} cannot be written: {error.strerror}",
+                    remedy="Name a file in a directory that exists and is writable, or leave the option out",
+                ) from error
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Append one event. ``text``, where given, is the line that a person sees while the module runs."""
+        if self._file is None:
+            return
+        event = {"time": self._clock.timestamp(), "schema": JOURNAL_SCHEMA, "kind": kind, **self._context, **fields}
+        os.write(self._file, (json.dumps(event, default=str) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, told from a later one with the same number by the time of its start ("" where unknown)."""
+
+    pid: int
+    started: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Process:
+        """From the C(pid:starttime) that the action plugin hands over in the environment."""
+        pid, _separator, started = text.partition(":")
+        return cls(int(pid), started)
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        stat = _stat(pid)
+        return cls(pid, stat.started if stat else "")
+
+    def __str__(self) -> str:
+        return f"{self.pid}:{self.started}"
+
+    def alive(self) -> bool:
+        if _has_proc():
+            stat = _stat(self.pid)
+            return stat is not None and stat.state not in ("Z", "X") and self.started in ("", stat.started)
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+
+@dataclass(frozen=True)
+class _Stat:
+    command: str
+    state: str
+    parent: int
+    started: str
+
+
+def _has_proc() -> bool:
+    return os.path.exists("/proc/self/stat")
+
+
+def _stat(pid: int) -> _Stat | None:
+    """What Linux tells about a process (proc(5)); None when it does not exist, or on another system."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return None
+    # The command stands in parentheses and may itself hold spaces and parentheses.
+    head, _separator, tail = text.rpartition(")")
+    fields = tail.split()
+    return _Stat(command=head.partition("(")[2], state=fields[0], parent=int(fields[1]), started=fields[19])
+
+
+def controller_process() -> Process:
+    """The process on whose behalf we run: named by the action plugin, else the nearest ancestor that is no shell.
+
+    Ansible starts a module through one or two shells, which outlive a killed worker.
+    """
+    handed_over = os.environ.get(CONTROLLER_VARIABLE, "")
+    if handed_over:
+        try:
+            return Process.parse(handed_over)
+        except ValueError:
+            pass
+    parent = os.getppid()
+    stat = _stat(parent)
+    while stat and stat.command in SHELLS and stat.parent > 1:
+        parent, stat = stat.parent, _stat(stat.parent)
+    return Process.of(parent)
+
+
+class Lifeline:
+    """Ends the work when the playbook has ended: a killed run must not leave a worker that goes on evicting."""
+
+    def __init__(self, controller: Process | None = None) -> None:
+        self.controller = controller or controller_process()
+
+    def check(self) -> None:
+        """Raise ParentGone when the controller has ended. Called before every change."""
+        if not self.controller.alive():
+            raise ParentGone(
+                f"The process {self.controller.pid} that started this module has ended, so nothing more is changed",
+                remedy="Run the playbook again: it goes on from here",
+            )
+
+    def watch(self, seconds: float = 1.0) -> None:
+        """End this process within a second of the controller's end, whatever it is waiting for."""
+        threading.Thread(target=self._watch, args=(seconds,), name="lifeline", daemon=True).start()
+
+    def _watch(self, seconds: float) -> None:
+        while self.controller.alive():
+            time.sleep(seconds)
+        os._exit(1)
+
+
+@dataclass
+class Call:
+    """One call of a module: its clock, its journal, who it works for, and whether it may change anything."""
+
+    clock: Clock = field(default_factory=Clock)
+    journal: Journal = field(default_factory=lambda: Journal(None, Clock()))
+    lifeline: Lifeline = field(default_factory=Lifeline)
+    check_mode: bool = False
+
+    @classmethod
+    def of(cls, module: Any) -> Call:
+        """The call of an AnsibleModule. In check mode nothing is written, not even the journal."""
+        if module.params.get("poll_seconds", 1) <= 0:
+            raise InvalidInput("poll_seconds must be above 0", remedy="Give a number of seconds, for example 5")
+        clock = Clock()
+        journal = Journal(None if module.check_mode else module.params.get("journal"), clock, module=module._name)
+        lifeline = Lifeline()
+        lifeline.watch()
+        return cls(clock, journal, lifeline, module.check_mode)
+
+    def before_change(self, request: str) -> None:
+        """The guard that every mutating request passes, AWS and Kubernetes alike."""
+        if self.check_mode:
+            raise RuntimeError(f"{request} would have been sent in check mode")
+        self.lifeline.check()
+
+
+def wait_until(
+    look: Callable[[], Look],
+    done: Callable[[Look], bool],
+    *,
+    clock: Clock,
+    deadline: Deadline,
+    interval: float,
+    on_wait: Callable[[Look], None] | None = None,
+) -> Look:
+    """Look, every ``interval`` seconds, until ``done`` says yes of what was seen; answers the last look.
+
+    Looks at least once, and once more at the deadline itself. Raises WaitTimeout with the last look as ``last``.
+    """
+    while True:
+        seen = look()
+        if done(seen):
+            return seen
+        if deadline.expired():
+            raise WaitTimeout("The time for this wait is over", last=seen)
+        if on_wait:
+            on_wait(seen)
+        clock.sleep(min(interval, deadline.remaining()))
+
+
+@contextmanager
+def failures_reported(module: Any) -> Iterator[None]:
+    """Turn what goes wrong inside into one clear failure of the module: the only place that calls C(fail_json)."""
+    try:
+        yield
+    except EvergreenError as error:
+        module.fail_json(**error.as_failure())
+    except Exception as error:
+        failure = {"msg": f"Unexpected {type(error).__name__}: {error}; please report this.", "reason": "unexpected"}
+        if module._verbosity >= 3:
+            failure["exception"] = traceback.format_exc()
+        module.fail_json(**failure)
