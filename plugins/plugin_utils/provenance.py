@@ -1,0 +1,36 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who started this run, and how it is started again."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.evergreen.eks.plugins.plugin_utils.command_line import printable_command
+
+
+def awx_job_id(variables: Mapping[str, Any]) -> str:
+    """The number of the AWX (or Tower) job that this run is, "" outside of AWX."""
+    return str(variables.get("awx_job_id") or variables.get("tower_job_id") or "")
+
+
+def operator(variables: Mapping[str, Any]) -> str:
+    """The name of the person who started the run: AWX's user, else the user of this machine."""
+    in_awx = variables.get("awx_user_name") or variables.get("tower_user_name")
+    if in_awx:
+        return str(in_awx)
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return str(os.getuid())
+
+
+def resume_command(variables: Mapping[str, Any]) -> str:
+    """What to do to go on with this run: its command line, secrets left out, or AWX's relaunch."""
+    return "relaunch this job" if awx_job_id(variables) else printable_command(sys.argv)
