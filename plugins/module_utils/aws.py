@@ -148,6 +148,11 @@ class Aws:
         client.meta.events.register("before-send", self._before_send)
         return client
 
+    @property
+    def call(self) -> Call:
+        """The module call that this connection serves: its clock, journal and lifeline."""
+        return self._call
+
     @cached_property
     def region(self) -> str:
         """The region: option, environment, then the profile's own. Raises AwsError (region_missing) without one."""
