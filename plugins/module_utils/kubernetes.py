@@ -203,8 +203,7 @@ class KubernetesClient:
         while True:
             try:
                 response = self._send_authorized(method, path, query, body, content_type)
-                with response:
-                    return json.loads(response.data or b"{}")
+                return json.loads(response.data or b"{}")
             except KubernetesError as error:
                 if method not in RETRIED_METHODS or not error.transient or deadline.expired():
                     raise
@@ -251,14 +250,12 @@ class KubernetesClient:
                 headers=headers,
                 retries=False,
                 redirect=False,
-                preload_content=False,
+                preload_content="watch" not in query,
                 timeout=Timeout(connect=CONNECT_TIMEOUT, read=read_timeout),
             )
             self._answered = True
             if response.status >= 300:
                 raise _error_of(method, path, query, response.status, response.headers, response.data)
-            if "watch" not in query:
-                response.read(cache_content=True)
             return response
         except (exceptions.HTTPError, OSError) as error:
             raise _unreachable(self._connection.host, error) from error
