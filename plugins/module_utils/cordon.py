@@ -1,0 +1,297 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Cordon, mark and release a list of Nodes, never below the number of Ready members that the group must keep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, WaitTimeout
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.marks import (
+    ATTEMPTS,
+    Change,
+    NodeMoved,
+    Wish,
+    decide_marked,
+    decide_unmarked,
+    fought_over,
+    send,
+    settle,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
+    EXCLUDE_FROM_LOAD_BALANCERS,
+    MARKS,
+    SCALE_DOWN_DISABLED,
+    FloorView,
+    Node,
+    ReadyFloor,
+    by_instance,
+    list_nodes,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
+
+PARALLEL_WRITES = 16
+
+Decide = Callable[[Node], Change]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The Nodes that are meant, and the instance ids that no Node belongs to."""
+
+    nodes: tuple[Node, ...]
+    without_node: tuple[str, ...]
+
+
+def settle_nodes(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, call: Call) -> dict[str, Any]:
+    """Do what the options of `node_cordon` say; answers the module's result.
+
+    Raises InvalidInput, EvergreenError with reason floor, and what the connections raise; failures that come after
+    the first change carry `changed` and `nodes`.
+    """
+    state = params["state"]
+    wish = wish_of(params)
+    chosen = choose(list_nodes(client), params["nodes"], params["instance_ids"], gone_is_fine=state == "uncordoned")
+    decide: Decide = (
+        decide_unmarked if state == "uncordoned" else lambda node: decide_marked(node, wish, params["run_id"] or "")
+    )
+    results = {instance_id: _absent(instance_id) for instance_id in chosen.without_node}
+    work = Work(client, call, decide, results)
+    if state == "cordoned" and params["asg_name"]:
+        floor = ReadyFloor(aws, client, params["asg_name"], params["min_ready"])
+        keep_floor(work, chosen.nodes, floor, timeout=params["timeout"], interval=params["poll_seconds"])
+    else:
+        work.all_at_once(chosen.nodes)
+    return outcome(results, chosen.without_node)
+
+
+def wish_of(params: Mapping[str, Any]) -> Wish:
+    """What the Nodes shall carry, from the module's options. Raises InvalidInput."""
+    labels = {key: text_of(value) for key, value in (params["labels"] or {}).items()}
+    annotations = {key: text_of(value) for key, value in (params["annotations"] or {}).items()}
+    if MARKS in annotations:
+        raise InvalidInput(
+            f"The annotation {MARKS} is this collection's own record", remedy="Leave it out of the annotations"
+        )
+    if params["exclude_from_load_balancers"]:
+        # Any value but "false" excludes; "true" is what people write.
+        labels[EXCLUDE_FROM_LOAD_BALANCERS] = "true"
+    if params["scale_down_disabled"]:
+        annotations[SCALE_DOWN_DISABLED] = "true"
+    taints = {f"{taint['key']}:{taint['effect']}": taint["value"] or "" for taint in params["taints"] or []}
+    return Wish(cordon=params["state"] == "cordoned", labels=labels, annotations=annotations, taints=taints)
+
+
+def text_of(value: Any) -> str:
+    """A YAML value as Kubernetes wants it: text, and `true` for a boolean."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def choose(
+    nodes: Sequence[Node], names: Sequence[str] | None, instance_ids: Sequence[str] | None, *, gone_is_fine: bool
+) -> Chosen:
+    """The Nodes with these names, or of these instances.
+
+    A name that does not exist is a mistake of the caller, except when it should be released: then it is done.
+    An instance without a Node is not: instances go away by themselves, and whoever removes one looks again.
+    """
+    if names is not None:
+        known = {node.name: node for node in nodes}
+        unknown = [name for name in dict.fromkeys(names) if name not in known]
+        if unknown and not gone_is_fine:
+            raise EvergreenError(
+                f"There is no node {', '.join(unknown)} in this cluster",
+                reason="node_not_found",
+                remedy="Check the names and that this is the right cluster; nothing has been changed",
+            )
+        return Chosen(tuple(known[name] for name in dict.fromkeys(names) if name in known), tuple(unknown))
+    known = by_instance(nodes)
+    ids = tuple(dict.fromkeys(instance_ids or ()))
+    return Chosen(tuple(known[item] for item in ids if item in known), tuple(item for item in ids if item not in known))
+
+
+class Work:
+    """The Nodes' changes as they happen: decided, sent, told to the journal, and kept as results by name."""
+
+    def __init__(self, client: KubernetesClient, call: Call, decide: Decide, results: dict[str, Any]) -> None:
+        self.client = client
+        self.call = call
+        self.decide = decide
+        self.results = results
+
+    def all_at_once(self, nodes: Sequence[Node]) -> None:
+        """Change every Node, several at a time. The first error ends it, after those under way."""
+        with ThreadPoolExecutor(max_workers=PARALLEL_WRITES) as pool:
+            pending = [pool.submit(self._settle, node) for node in nodes]
+            failures = [error for error in (future.exception() for future in pending) if error]
+        if failures:
+            raise self.failed(failures[0])
+
+    def _settle(self, node: Node) -> None:
+        self.done(settle(self.client, node, self.decide, check_mode=self.call.check_mode))
+
+    def done(self, change: Change) -> None:
+        self.results[change.node.name] = {
+            "instance_id": change.node.instance_id,
+            "changed": change.changed,
+            "reason": change.reason,
+            "before": dict(change.before),
+            "after": dict(change.after),
+            "kept": list(change.kept),
+        }
+        if change.changed:
+            self.call.journal.write("node", node=change.node.name, reason=change.reason, text=describe(change))
+
+    def failed(self, error: BaseException) -> BaseException:
+        """The error, with what has been done so far."""
+        if isinstance(error, EvergreenError):
+            error.details.update(outcome(self.results, ()))
+        return error
+
+
+def keep_floor(work: Work, nodes: Sequence[Node], floor: ReadyFloor, *, timeout: float, interval: float) -> None:
+    """Cordon these Nodes, each only while the group keeps `floor.min_ready` Ready, schedulable members without it.
+
+    Before each cordon that takes a Ready member away the group and its Nodes are read again, and the cordon is bound to
+    the Node as it was read then. Those that take nothing away (not Ready, cordoned already) come first.
+    `timeout` seconds bound each wait for a free place, 0 is for ever.
+    """
+    remaining = {node.name: node for node in nodes}
+    conflicts: Counter[str] = Counter()
+    heartbeat = Heartbeat(work.call)
+    if work.call.check_mode:
+        foretell(work, remaining, floor.look())
+        return
+    while remaining:
+        view = _free_place(work, remaining, floor, heartbeat, timeout, interval)
+        for change in allowed(view, _decisions(work, view, remaining)):
+            try:
+                if change.changed:
+                    send(work.client, change)
+            except NodeMoved:
+                conflicts[change.node.name] += 1
+                if conflicts[change.node.name] >= ATTEMPTS:
+                    raise work.failed(fought_over(change.node.name)) from None
+                continue
+            except EvergreenError as error:
+                raise work.failed(error) from None
+            del remaining[change.node.name]
+            work.done(change)
+
+
+def _free_place(
+    work: Work,
+    remaining: Mapping[str, Node],
+    floor: ReadyFloor,
+    heartbeat: Heartbeat,
+    timeout: float,
+    interval: float,
+) -> FloorView:
+    """Wait for a look at which at least one of the Nodes may be changed. Raises EvergreenError, reason floor."""
+    try:
+        return wait_until(
+            floor.look,
+            lambda view: bool(allowed(view, _decisions(work, view, remaining))),
+            clock=work.call.clock,
+            deadline=Deadline(work.call.clock, timeout),
+            interval=interval,
+            on_wait=lambda view: heartbeat.beat(f"{len(remaining)} nodes to cordon: {view.explain()}"),
+        )
+    except WaitTimeout as late:
+        view = late.last
+        for node in remaining.values():
+            work.results[node.name] = _stopped(node, view)
+        raise work.failed(
+            EvergreenError(
+                f"{len(remaining)} nodes ({', '.join(sorted(remaining)[:5])}) were not cordoned in time: "
+                f"{view.explain()}",
+                reason="floor",
+                remedy="Get the missing members Ready, or lower min_ready, and run again",
+                missing=view.missing,
+            )
+        ) from None
+    except EvergreenError as error:
+        raise work.failed(error) from None
+
+
+def _decisions(work: Work, view: FloorView, remaining: Mapping[str, Node]) -> list[Change]:
+    """What is to be done about each remaining Node as this look sees it."""
+    seen = {node.uid: node for node in view.nodes}
+    return [work.decide(seen[node.uid]) if node.uid in seen else Change(node, "gone") for node in remaining.values()]
+
+
+def allowed(view: FloorView, changes: Sequence[Change]) -> list[Change]:
+    """What may be sent on this one look: all that takes nothing away from the group, or else one cordon that does."""
+    free = [
+        change
+        for change in changes
+        if not change.cordons or (view.cost_of(change.node.instance_id) == 0 and view.slack >= 0)
+    ]
+    return free or [change for change in changes if view.allows(change.node.instance_id)][:1]
+
+
+def foretell(work: Work, remaining: Mapping[str, Node], view: FloorView) -> None:
+    """Check mode: who would be cordoned on this look, and who would have to wait for the floor."""
+    places = view.slack
+    for change in sorted(_decisions(work, view, remaining), key=lambda item: view.cost_of(item.node.instance_id)):
+        cost = view.cost_of(change.node.instance_id) if change.cordons else 0
+        if change.cordons and places < cost:
+            work.results[change.node.name] = _stopped(change.node, view)
+            continue
+        places -= cost
+        work.done(change)
+
+
+def _stopped(node: Node, view: FloorView) -> dict[str, Any]:
+    return {
+        "instance_id": node.instance_id,
+        "changed": False,
+        "reason": "floor",
+        "before": {},
+        "after": {},
+        "kept": [],
+        "message": view.explain(),
+    }
+
+
+def _absent(name: str) -> dict[str, Any]:
+    return {"instance_id": name, "changed": False, "reason": "no_node", "before": {}, "after": {}, "kept": []}
+
+
+def describe(change: Change) -> str:
+    """One line for the journal: what became of the Node."""
+    before, after = change.before, change.after
+    words = []
+    if before["unschedulable"] != after["unschedulable"]:
+        words.append("cordoned" if after["unschedulable"] else "uncordoned")
+    for kind in ("labels", "annotations"):
+        keys = [key for key in {**before[kind], **after[kind]} if key != MARKS]
+        words += [f"{key}={after[kind][key]}" if key in after[kind] else f"{key} removed" for key in sorted(keys)]
+    words += [f"taint {taint}" for taint in after["taints"] if taint not in before["taints"]]
+    words += [f"taint {taint} removed" for taint in before["taints"] if taint not in after["taints"]]
+    return f"node {change.node.name}: {', '.join(words) or 'marks updated'}"
+
+
+def outcome(results: Mapping[str, Any], without_node: Sequence[str]) -> dict[str, Any]:
+    """The module's result: `changed`, `nodes`, the diff, and a warning for instances that no Node belongs to."""
+    changed = {name: item for name, item in sorted(results.items()) if item["changed"]}
+    answer: dict[str, Any] = {
+        "changed": bool(changed),
+        "nodes": {name: results[name] for name in sorted(results)},
+        "diff": {
+            "before": {name: item["before"] for name, item in changed.items()},
+            "after": {name: item["after"] for name, item in changed.items()},
+        },
+    }
+    if without_node:
+        answer["warnings"] = [f"No Node in this cluster belongs to {', '.join(sorted(without_node))}"]
+    return answer
