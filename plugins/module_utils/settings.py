@@ -1,0 +1,395 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The variables of the playbooks (C(eks_*)) and of the role C(rollout): read, checked and typed, without any I/O.
+
+C(-e name=value) and AWX surveys deliver text, so every value may come as text: a list as C(a,b) or JSON, a dict as
+JSON, and an empty text means that nothing was given.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Optional
+from urllib.parse import quote
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import (
+    SELECT_FORMS,
+    parse_amount,
+    parse_duration,
+    parse_selection,
+)
+
+PLAYBOOK_PREFIX = "eks_"
+ROLE_PREFIX = "rollout_"
+ALL_GROUPS = "all"
+# What a rollout works without. Suspending any other process would keep new nodes from coming or old ones from going.
+SUSPENDABLE = ("AZRebalance", "AlarmNotification", "InstanceRefresh", "ReplaceUnhealthy", "ScheduledActions")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable: C(eks_<name>) in a playbook, C(rollout_<name>) in the role, C(<name>) in a group's entry."""
+
+    name: str
+    kind: str  # text, flag, count, seconds, number, amount, words, selection, folder, groups or options
+    default: Any = None
+    minimum: float = 0
+    choices: tuple[str, ...] = ()
+    per_group: bool = False  # may stand in a group's own entry
+    in_role: bool = True
+
+
+# The one table of the role's variables: a test compares the role's argument specification and defaults with it.
+ROLE_VARIABLES = (
+    Variable("cluster_name", "text"),
+    Variable("asg_name", "text"),
+    Variable("select", "selection", "outdated", per_group=True),
+    Variable("max_surge", "amount", "25%", per_group=True),
+    Variable("max_unavailable", "amount", 0, per_group=True),
+    Variable("canary", "count", 1, per_group=True),
+    Variable("canary_bake_seconds", "seconds", 0, per_group=True),
+    Variable("drain_timeout", "seconds", 900, per_group=True),
+    Variable("max_parallel_drains", "count", 10, minimum=1, per_group=True),
+    Variable("ready_timeout", "seconds", 1200, per_group=True),
+    Variable("delete_emptydir_data", "flag", False, per_group=True),
+    Variable("evict_unmanaged", "flag", False, per_group=True),
+    Variable("suspend_processes", "words", ("AZRebalance",), choices=SUSPENDABLE, per_group=True),
+    Variable("on_failure", "text", "keep", choices=("keep", "restore"), per_group=True),
+    Variable("poll_seconds", "number", 5.0, minimum=0.01, per_group=True),
+    Variable("ignore_checkpoint", "flag", False, per_group=True),
+    Variable("state_store", "text", "file", choices=("file",)),
+    Variable("state_dir", "folder", ""),
+    Variable("lock", "flag", True),
+)
+PLAYBOOK_VARIABLES = (
+    Variable("region", "text", in_role=False),
+    Variable("aws", "options", in_role=False),
+    Variable("kubernetes", "options", in_role=False),
+    Variable("node_groups", "groups", in_role=False),
+    Variable("parallel_groups", "count", 1, minimum=1, in_role=False),
+    *(variable for variable in ROLE_VARIABLES if variable.name != "asg_name"),
+)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What only the controller knows."""
+
+    working_directory: str = ""  # where the playbook was started: relative folders are meant from there
+    forks: int = 0  # how many hosts Ansible works on at a time; 0 = unknown
+    awx_job_id: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the variables of a playbook ask for. C(own) holds, per named group, the values of its own entry."""
+
+    cluster_name: str
+    parallel_groups: int
+    common: Mapping[str, Any]  # every role variable but asg_name, typed
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    every_group: bool = False
+
+    def role_variables(self, asg_name: str) -> dict[str, Any]:
+        """The typed variables of the role for one group: its own entry beats what was given for all groups."""
+        values = {**self.common, **self.own.get(asg_name, {}), "asg_name": asg_name}
+        if parse_amount(values["max_surge"], "")[0] == 0 and parse_amount(values["max_unavailable"], "")[0] == 0:
+            raise InvalidInput(
+                f"max_surge and max_unavailable of node group {asg_name} are both 0, so no node could ever be replaced",
+                remedy="Allow at least one extra (eks_max_surge) or one missing instance (eks_max_unavailable)",
+            )
+        return {f"{ROLE_PREFIX}{variable.name}": values[variable.name] for variable in ROLE_VARIABLES}
+
+
+def read_request(variables: Mapping[str, Any], surroundings: Surroundings) -> Request:
+    """What these C(eks_*) variables ask for. Raises InvalidInput, which names the variable and what it may be."""
+    known = {f"{PLAYBOOK_PREFIX}{variable.name}": variable for variable in PLAYBOOK_VARIABLES}
+    _refuse_unknown(variables, known, "variable")
+    given = {known[name].name: value for name, value in variables.items() if not is_unset(value)}
+    for name in ("cluster_name", "node_groups"):
+        if name not in given:
+            raise InvalidInput(f"{PLAYBOOK_PREFIX}{name} is not set", remedy=_how_to_set(name))
+    typed = {
+        variable.name: (
+            read_value(variable, given[variable.name], f"{PLAYBOOK_PREFIX}{variable.name}")
+            if variable.name in given
+            else _default(variable)
+        )
+        for variable in PLAYBOOK_VARIABLES
+        if variable.kind not in ("groups", "options")
+    }
+    own = read_node_groups(given["node_groups"])
+    _check_surroundings(typed, surroundings)
+    if typed["state_dir"]:
+        typed["state_dir"] = os.path.normpath(os.path.join(surroundings.working_directory, typed["state_dir"]))
+    return Request(
+        cluster_name=typed["cluster_name"],
+        parallel_groups=typed["parallel_groups"],
+        common={variable.name: typed[variable.name] for variable in PLAYBOOK_VARIABLES if variable.in_role},
+        own=own or {},
+        every_group=own is None,
+    )
+
+
+def read_node_groups(value: Any) -> Optional[dict[str, dict[str, Any]]]:
+    """The groups that C(eks_node_groups) names, in the order given, each with its own typed values; None = all."""
+    label = f"{PLAYBOOK_PREFIX}node_groups"
+    entries = _listed(value, label)
+    if entries == [ALL_GROUPS]:
+        return None
+    groups: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        name, own = _read_entry(entry, label)
+        if name in groups:
+            raise InvalidInput(f"{label} names the group {name} twice", remedy="Name each group once")
+        groups[name] = own
+    if not groups:
+        raise InvalidInput(f"{label} names no group", remedy=_how_to_set("node_groups"))
+    return groups
+
+
+def read_value(variable: Variable, value: Any, label: str) -> Any:
+    """The value with the variable's type. Raises InvalidInput with the label, the value and what it may be."""
+    readers = {
+        "text": _text,
+        "flag": _flag,
+        "count": _count,
+        "seconds": _seconds,
+        "number": _number,
+        "amount": _amount,
+        "words": _words,
+        "selection": _selection,
+        "folder": _folder,
+    }
+    try:
+        return readers[variable.kind](variable, value)
+    except _Unfit as unfit:
+        raise InvalidInput(f"{label} cannot be {_shown(value)}", remedy=f"Give {unfit}") from None
+
+
+def aws_options(value: Any, region: Any, argument_spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The AWS connection options of C(eks_aws) and C(eks_region), by the modules' argument specification."""
+    options = _options(value, argument_spec, f"{PLAYBOOK_PREFIX}aws")
+    if is_unset(region):
+        return options
+    also = next((options[name] for name in ("region", "aws_region") if name in options), region)
+    if also != region:
+        raise InvalidInput(
+            f"eks_region is {region}, but eks_aws names the region {also}", remedy="Give the region once, as eks_region"
+        )
+    return {**options, "region": region}
+
+
+def kubernetes_options(value: Any, cluster_name: Any, argument_spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The Kubernetes connection options of C(eks_kubernetes) and C(eks_cluster_name)."""
+    known = {name: option for name, option in argument_spec.items() if name != "cluster_name"}
+    options = _options(value, known, f"{PLAYBOOK_PREFIX}kubernetes")
+    return options if is_unset(cluster_name) else {**options, "cluster_name": cluster_name}
+
+
+def host_name(asg_name: str) -> str:
+    """A name for the group's host in the inventory: the group's own, percent-encoded where Ansible would misread it.
+
+    add_host cuts a name at a colon, and names of Auto Scaling groups may hold spaces, slashes and brackets.
+    """
+    encoded = quote(asg_name, safe="")
+    if encoded in ("all", "ungrouped", "localhost") or encoded.startswith(("-", ".", "~")):
+        return f"%{ord(encoded[0]):02X}{encoded[1:]}"
+    return encoded
+
+
+def is_unset(value: Any) -> bool:
+    """An unanswered question of a survey arrives as an empty text."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def some(names: Sequence[str], most: int = 10) -> str:
+    """The names in one line, the rest as a number."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+# --- the parts -----------------------------------------------------------------------------------------------------
+
+
+class _Unfit(Exception):
+    """A value that a variable cannot have; its text says what would do."""
+
+
+def _options(value: Any, argument_spec: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """Connection options given as a dict or as its JSON; unset ones are left out.
+
+    They keep the type that they were given with: modules convert them. Values are never shown, for they may be secret.
+    """
+    if is_unset(value):
+        return {}
+    options = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(options, Mapping):
+        raise InvalidInput(
+            f"{label} is not a dict of connection options",
+            remedy='Give a dict, or its JSON such as {"profile": "production"}',
+        )
+    aliases = [alias for option in argument_spec.values() for alias in option.get("aliases", ())]
+    _refuse_unknown(options, [*argument_spec, *aliases], f"option in {label}:")
+    return {name: item for name, item in options.items() if not is_unset(item)}
+
+
+def _read_entry(entry: Any, label: str) -> tuple[str, dict[str, Any]]:
+    """(name, own values) of a group's name, or of C({name: ..., max_surge: ...})."""
+    if isinstance(entry, str) and entry.strip():
+        return entry.strip(), {}
+    if not isinstance(entry, Mapping) or is_unset(entry.get("name")):
+        raise InvalidInput(
+            f"{label} holds {_shown(entry)}, which names no group",
+            remedy="Give each group as its name, or as a dict with name and its own settings",
+        )
+    name = str(entry["name"]).strip()
+    allowed = {variable.name: variable for variable in ROLE_VARIABLES if variable.per_group}
+    _refuse_unknown(entry, ["name", *allowed], f"key of node group {name} in {label}:")
+    own = {
+        key: read_value(allowed[key], value, f"{key} of node group {name}")
+        for key, value in entry.items()
+        if key != "name" and not is_unset(value)
+    }
+    return name, own
+
+
+def _check_surroundings(typed: Mapping[str, Any], surroundings: Surroundings) -> None:
+    if surroundings.awx_job_id and typed["state_store"] == "file" and not typed["state_dir"]:
+        raise InvalidInput(
+            "The checkpoint would be lost with the container of this AWX job",
+            remedy="Set eks_state_dir to a directory that outlives jobs, mounted into the execution environment",
+        )
+    if 0 < surroundings.forks < typed["parallel_groups"]:
+        raise InvalidInput(
+            f"eks_parallel_groups is {typed['parallel_groups']}, but Ansible has {surroundings.forks} forks",
+            remedy=f"Start with --forks {typed['parallel_groups']}, or lower eks_parallel_groups",
+        )
+
+
+def _refuse_unknown(given: Iterable[str], known: Iterable[str], what: str) -> None:
+    allowed = sorted(known)
+    unknown = sorted(str(name) for name in given if name not in allowed)
+    if unknown:
+        similar = get_close_matches(unknown[0], allowed, n=1, cutoff=0.5)
+        hint = f"Did you mean {similar[0]}? " if similar else ""
+        raise InvalidInput(f"Unknown {what} {', '.join(unknown)}", remedy=f"{hint}Known are {', '.join(allowed)}")
+
+
+def _how_to_set(name: str) -> str:
+    if name == "node_groups":
+        return "Name the Auto Scaling groups (-e eks_node_groups=first,second), or all of the cluster with the word all"
+    return "Name the EKS cluster, for example -e eks_cluster_name=production"
+
+
+def _default(variable: Variable) -> Any:
+    return list(variable.default) if isinstance(variable.default, tuple) else variable.default
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _listed(value: Any, label: str) -> list[Any]:
+    """A list given as such, as JSON or as a,b."""
+    if isinstance(value, str):
+        if not value.strip().startswith(("[", "{")):
+            return [item.strip() for item in value.split(",") if item.strip()]
+        value = _parsed(value)
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    raise InvalidInput(f"{label} is no list", remedy='Give names (first,second), or JSON such as ["first", "second"]')
+
+
+def _text(variable: Variable, value: Any) -> str:
+    text = str(value).strip()
+    if isinstance(value, (Mapping, list, tuple)):
+        raise _Unfit("one name")
+    if variable.choices and text not in variable.choices:
+        raise _Unfit(" or ".join(variable.choices))
+    return text
+
+
+def _flag(_variable: Variable, value: Any) -> bool:
+    try:
+        return boolean(value)
+    except TypeError:
+        raise _Unfit("true or false") from None
+
+
+def _count(variable: Variable, value: Any) -> int:
+    whole = re.fullmatch(r"[+-]?\d+", str(value).strip())
+    if not whole or int(whole[0]) < variable.minimum:
+        raise _Unfit(f"a whole number of at least {variable.minimum}")
+    return int(whole[0])
+
+
+def _seconds(_variable: Variable, value: Any) -> int:
+    try:
+        return parse_duration(value)
+    except InvalidInput:
+        raise _Unfit("a number of seconds, or a duration such as 90s, 15m or 1h30m") from None
+
+
+def _number(variable: Variable, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if isinstance(value, bool) or not variable.minimum <= number < float("inf"):
+        raise _Unfit(f"a number of at least {variable.minimum:g}")
+    return number
+
+
+def _amount(_variable: Variable, value: Any) -> int | str:
+    try:
+        number, percent = parse_amount(value, "")
+    except InvalidInput:
+        raise _Unfit("a number of instances such as 2, or a percentage from 0% to 100%") from None
+    return f"{number}%" if percent else number
+
+
+def _words(variable: Variable, value: Any) -> list[str]:
+    expected = f"a list of {', '.join(variable.choices)}"
+    try:
+        words = [str(word).strip() for word in _listed(value, variable.name)]
+    except InvalidInput:
+        raise _Unfit(expected) from None
+    if not set(words) <= set(variable.choices):
+        raise _Unfit(expected)
+    return words
+
+
+def _selection(_variable: Variable, value: Any) -> Any:
+    raw = _parsed(value) if isinstance(value, str) and value.strip().startswith("{") else value
+    if isinstance(raw, str):
+        raw = raw.strip()
+    if isinstance(raw, Mapping) and isinstance(raw.get("instances"), str):
+        raw = {**raw, "instances": _listed(raw["instances"], "instances")}
+    try:
+        parse_selection(raw)
+    except InvalidInput:
+        raise _Unfit(SELECT_FORMS) from None
+    return raw
+
+
+def _folder(variable: Variable, value: Any) -> str:
+    return os.path.expanduser(_text(variable, value))
