@@ -12,6 +12,7 @@ info      all of it as plain data
 from __future__ import annotations
 
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.capacity import (
+    SIZES,
     CapacityTimeout,
     Refused,
     Sizing,
@@ -77,6 +78,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.records impor
 
 __all__ = [
     "PROCESSES",
+    "SIZES",
     "Activity",
     "CapacityTimeout",
     "Choice",

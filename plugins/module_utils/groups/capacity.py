@@ -68,28 +68,42 @@ def planned_sizes(group: Group, asked: Mapping[str, int | None], only_raise: boo
     return changes
 
 
-def ensure_sizes(aws: Aws, call: Call, name: str, asked: Mapping[str, int | None], only_raise: bool = False) -> Sizing:
-    """Bring the group to these sizes, in one call, with only those that change. Check mode predicts."""
+def ensure_sizes(
+    aws: Aws,
+    call: Call,
+    name: str,
+    asked: Mapping[str, int | None],
+    *,
+    only_raise: bool = False,
+    counted: bool = False,
+) -> Sizing:
+    """Bring the group to these sizes, in one call, with only those that change. Check mode predicts.
+
+    `counted` says that somebody is about to wait for the instances: a group that does not count in instances is then
+    refused before anything is changed.
+    """
     group = describe_group(aws, name)
+    if counted:
+        _countable(group)
     changes = planned_sizes(group, asked, only_raise)
     if not changes or call.check_mode:
         return Sizing(group.sizes, {**group.sizes, **changes}, len(group.in_service))
     texts = [f"{size_name} {group.sizes[size_name]} -> {size}" for size_name, size in changes.items()]
-    call.journal.write("resize", asg_name=name, text=f"{name}: {', '.join(texts)}", sizes=changes)
+    call.journal.write("resize", asg_name=name, text=", ".join(texts), sizes=changes)
     set_sizes(aws, name, **changes)
     after = describe_group(aws, name)
     return Sizing(group.sizes, after.sizes, len(after.in_service))
 
 
-def wait_in_service(aws: Aws, call: Call, name: str, wanted: int | None, timeout: float, poll_seconds: float) -> int:
-    """Wait until `wanted` instances (None: the desired capacity) are InService; answers how many are.
+def wait_in_service(aws: Aws, call: Call, name: str, wanted: int, timeout: float, poll_seconds: float) -> int:
+    """Wait until `wanted` instances are InService; answers how many are.
 
     Where somebody lowers the desired capacity meanwhile, that many are enough. One describe a poll; `timeout` is in
     seconds, 0 waits for ever. Raises CapacityTimeout with the members' states and the scaling activity's own text.
     """
     try:
         group = wait_until(
-            lambda: _countable(describe_group(aws, name)),
+            lambda: describe_group(aws, name),
             lambda group: len(group.in_service) >= still_wanted(group, wanted),
             clock=call.clock,
             deadline=Deadline(call.clock, timeout),
@@ -101,9 +115,9 @@ def wait_in_service(aws: Aws, call: Call, name: str, wanted: int | None, timeout
     return len(group.in_service)
 
 
-def still_wanted(group: Group, wanted: int | None) -> int:
+def still_wanted(group: Group, wanted: int) -> int:
     """How many instances are waited for, as things are now."""
-    return group.desired_capacity if wanted is None else min(wanted, group.desired_capacity)
+    return min(wanted, group.desired_capacity)
 
 
 def blocking_activity(activities: Sequence[Activity]) -> Activity | None:
@@ -172,14 +186,13 @@ def _refusal(group: Group, what: str, remedy: str) -> Refused:
     return Refused(f"Auto Scaling group {group.name}: {what} ({now})", remedy=remedy, asg_name=group.name)
 
 
-def _countable(group: Group) -> Group:
+def _countable(group: Group) -> None:
     if group.weighted:
         raise _refusal(
             group,
             "its capacity is not counted in instances, so there is no number of them to wait for",
             "Leave out the option wait",
         )
-    return group
 
 
 def _states(group: Group) -> str:
@@ -188,18 +201,18 @@ def _states(group: Group) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(counted.items())) or "no members"
 
 
-def _reporter(call: Call, wanted: int | None) -> Callable[[Group], None]:
+def _reporter(call: Call, wanted: int) -> Callable[[Group], None]:
     heartbeat = Heartbeat(call)
 
     def report(group: Group) -> None:
         number = still_wanted(group, wanted)
-        text = f"{group.name}: {len(group.in_service)} of {number} instances InService ({_states(group)})"
+        text = f"{len(group.in_service)} of {number} instances InService ({_states(group)})"
         heartbeat.beat(text, asg_name=group.name, in_service=len(group.in_service), wanted=number)
 
     return report
 
 
-def _timed_out(aws: Aws, group: Group, wanted: int | None, timeout: float) -> CapacityTimeout:
+def _timed_out(aws: Aws, group: Group, wanted: int, timeout: float) -> CapacityTimeout:
     number = still_wanted(group, wanted)
     count = f"{len(group.in_service)} of {number} instances InService after {timeout:g} s ({_states(group)})"
     parts = [f"Auto Scaling group {group.name} has {count}"]

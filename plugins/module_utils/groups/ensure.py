@@ -71,7 +71,7 @@ def ensure_processes(aws: Aws, call: Call, name: str, processes: Sequence[str], 
     after = before | set(differing) if suspended else before - set(differing)
     if differing and not call.check_mode:
         verb = "suspend" if suspended else "resume"
-        call.journal.write(verb, asg_name=name, text=f"{name}: {verb} {', '.join(differing)}", processes=differing)
+        call.journal.write(verb, asg_name=name, text=f"{verb} {', '.join(differing)}", processes=differing)
         (suspend_processes if suspended else resume_processes)(aws, name, differing)
         after = set(describe_group(aws, name).suspended)
     return ProcessesOutcome(sorted(before), sorted(after), differing)
@@ -94,12 +94,8 @@ def ensure_protection(
     planned = planned_protection(group, ids, protected)
     differing = [instance_id for instance_id, entry in planned.items() if entry["reason"] == "changed"]
     if differing and not call.check_mode:
-        verb = "protect" if protected else "unprotect"
-        text = (
-            f"{name}: {verb} {len(differing)} instances from scale-in"
-            if protected
-            else f"{name}: {verb} {len(differing)} instances"
-        )
+        verb, deed = ("protect", "put on") if protected else ("unprotect", "taken off")
+        text = f"scale-in protection {deed} {len(differing)} instances"
         call.journal.write(verb, asg_name=name, text=text, instances=differing)
         done = set(set_protection(aws, name, differing, protected))
         for instance_id in differing:

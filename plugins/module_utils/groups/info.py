@@ -27,7 +27,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.records impor
 def groups_info(aws: Aws, names: Sequence[str] | None, cluster: str | None) -> list[dict[str, Any]]:
     """These groups, or those of the cluster, as `group_record` shows them; GroupNotFound where there is none."""
     groups = describe_groups(aws, names, cluster, with_hooks=True)
-    if not groups:
+    if not groups and names is None:
         raise GroupNotFound(
             f"No Auto Scaling group in region {aws.region} carries the tag kubernetes.io/cluster/{cluster}",
             remedy="Check the cluster's name, the region and the account",

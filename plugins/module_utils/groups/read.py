@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, aws_errors
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.records import (
     Activity,
     Group,
@@ -43,6 +43,8 @@ def describe_groups(
     call (DescribeLifecycleHooks) a group.
     """
     if names is not None:
+        if not all(names):
+            raise InvalidInput("The name of an Auto Scaling group is empty", remedy="Give the name of a group")
         found = {raw["AutoScalingGroupName"]: raw for raw in _by_name(aws, names)}
         missing = [name for name in dict.fromkeys(names) if name not in found]
         if missing:
