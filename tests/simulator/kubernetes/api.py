@@ -27,10 +27,10 @@ from simulator.kubernetes.authentication import (
     Identity,
     everything_allowed,
 )
-from simulator.kubernetes.queries import Listing, Selection, Watch, list_objects
 from simulator.kubernetes.errors import ApiError
 from simulator.kubernetes.eviction import Evictions
 from simulator.kubernetes.patches import apply_patch
+from simulator.kubernetes.queries import Listing, Selection, Watch, list_objects
 from simulator.kubernetes.registry import Registry
 from simulator.kubernetes.resources import BY_PATH, NAMESPACES, PODS, Resource
 from simulator.kubernetes.scale import change_scale, scale_of

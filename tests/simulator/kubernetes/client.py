@@ -17,8 +17,8 @@ from typing import Any
 from simulator.kubernetes import patches
 from simulator.kubernetes.api import ApiServer, Dropped, Request, Response
 from simulator.kubernetes.authentication import Identity
-from simulator.kubernetes.queries import Event, Listing, Watch
 from simulator.kubernetes.errors import ApiError
+from simulator.kubernetes.queries import Event, Listing, Watch
 from simulator.kubernetes.store import Stored
 
 PATCHES = {"merge": patches.MERGE, "strategic": patches.STRATEGIC, "json": patches.JSON}

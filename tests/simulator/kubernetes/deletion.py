@@ -34,11 +34,14 @@ def is_terminating(item: dict[str, Any]) -> bool:
 def check_preconditions(resource: Resource, item: dict[str, Any], options: dict[str, Any]) -> None:
     """ApiError 409 when the caller means another object (uid) or another version (resourceVersion)."""
     wanted, metadata = options.get("preconditions") or {}, item["metadata"]
-    for field, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+    for field, label, what in (
+        ("uid", "UID", "deleted and then recreated"),
+        ("resourceVersion", "ResourceVersion", "modified"),
+    ):
         if wanted.get(field) and wanted[field] != metadata[field]:
             why = (
                 f"the {label} in the precondition ({wanted[field]}) does not match the {label} in record "
-                f"({metadata[field]}). The object might have been {'deleted and then recreated' if field == 'uid' else 'modified'}"
+                f"({metadata[field]}). The object might have been {what}"
             )
             raise conflict(resource, metadata["name"], why)
 

@@ -58,8 +58,8 @@ def success(code: int = 200, details: dict[str, Any] | None = None) -> dict[str,
 
 def details_of(resource: Resource, name: str, **more: Any) -> dict[str, Any]:
     """The ``details`` of an answer about one object."""
-    group = {"group": resource.group} if resource.group else {}
-    return {"name": name, **group, "kind": resource.plural, **more}
+    details = {"name": name, "group": resource.group, "kind": resource.plural, **more}
+    return {key: value for key, value in details.items() if value}
 
 
 def bad_request(message: str) -> ApiError:

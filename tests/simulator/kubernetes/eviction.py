@@ -17,7 +17,7 @@ from simulator.clock import Clock
 from simulator.kubernetes.deletion import FINISHED, check_preconditions, is_terminating
 from simulator.kubernetes.errors import ApiError, bad_request, forbidden, success, too_many_requests
 from simulator.kubernetes.registry import Registry
-from simulator.kubernetes.resources import BUDGETS, PODS
+from simulator.kubernetes.resources import POD_DISRUPTION_BUDGETS, PODS
 from simulator.kubernetes.selectors import dig, selects
 
 # The server tries a conflicting deletion this often, that many seconds of the world apart: 9.97 s in all.
@@ -88,7 +88,7 @@ class Evictions:
 
     def _budgets_of(self, pod: dict[str, Any]) -> list[dict[str, Any]]:
         namespace = pod["metadata"]["namespace"]
-        budgets = (stored.object for stored in self._registry.store.all(BUDGETS, namespace))
+        budgets = (stored.object for stored in self._registry.store.all(POD_DISRUPTION_BUDGETS, namespace))
         return [budget for budget in budgets if selects(dig(budget, "spec.selector"), pod)]
 
     def _spend(self, budget: dict[str, Any], pod_name: str) -> None:
@@ -102,7 +102,9 @@ class Evictions:
             return item
 
         metadata = budget["metadata"]
-        self._registry.update(BUDGETS, metadata["namespace"], metadata["name"], spent, subresource="status")
+        self._registry.update(
+            POD_DISRUPTION_BUDGETS, metadata["namespace"], metadata["name"], spent, subresource="status"
+        )
 
     def _delete(self, pod: dict[str, Any], options: dict[str, Any], dry_run: bool) -> None:
         """Put the condition DisruptionTarget on the pod, then delete it with the caller's options."""
@@ -163,10 +165,10 @@ def check_budget(budget: dict[str, Any]) -> None:
     if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 1):
         raise too_many_requests(REFUSED, f"{prefix} is still being processed by the server.", retry_after=10)
     if status.get("disruptionsAllowed", 0) < 0:
-        raise forbidden(BUDGETS, name, "pdb disruptions allowed is negative")
+        raise forbidden(POD_DISRUPTION_BUDGETS, name, "pdb disruptions allowed is negative")
     if len(status.get("disruptedPods") or {}) > MAX_DISRUPTED_PODS:
         text = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
-        raise forbidden(BUDGETS, name, text)
+        raise forbidden(POD_DISRUPTION_BUDGETS, name, text)
     if status.get("disruptionsAllowed", 0) == 0:
         raise too_many_requests(REFUSED, f"{prefix} {_why_exhausted(status)}")
 

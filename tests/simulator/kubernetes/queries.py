@@ -193,6 +193,11 @@ class Watch:
             if event:
                 return event
 
+    @property
+    def has_backlog(self) -> bool:
+        """Events are waiting to be taken, although the watch may have ended."""
+        return bool(self._backlog)
+
     def pending(self) -> Iterator[Event]:
         """All events that have happened so far and were not taken yet, without waiting."""
         while event := self.next(0):

@@ -27,7 +27,6 @@ from simulator.kubernetes.errors import (
 )
 from simulator.kubernetes.garbage import GarbageCollector
 from simulator.kubernetes.resources import (
-    BUDGETS,
     DAEMON_SETS,
     DEPLOYMENTS,
     JOBS,
@@ -35,6 +34,7 @@ from simulator.kubernetes.resources import (
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
     STATEFUL_SETS,
@@ -45,14 +45,14 @@ from simulator.kubernetes.store import ADDED, DELETED, MODIFIED, Store, Stored
 
 # What the server decides about an object, whatever a PUT or PATCH says.
 SYSTEM_FIELDS = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
-COUNTS_GENERATIONS = (PODS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, BUDGETS)
+COUNTS_GENERATIONS = (PODS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, POD_DISRUPTION_BUDGETS)
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 FIRST_STATUS: dict[Resource, dict[str, Any]] = {
     PODS: {"phase": "Pending"},
     NAMESPACES: {"phase": "Active"},
     PERSISTENT_VOLUMES: {"phase": "Pending"},
     PERSISTENT_VOLUME_CLAIMS: {"phase": "Pending"},
-    BUDGETS: {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0},
+    POD_DISRUPTION_BUDGETS: {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0},
 }
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]

@@ -113,7 +113,9 @@ REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", subresources=
 STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", subresources=("status", "scale"), short=("sts",))
 DAEMON_SETS = Resource("apps", "v1", "daemonsets", "DaemonSet", short=("ds",))
 JOBS = Resource("batch", "v1", "jobs", "Job", fields=("status.successful",))
-BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", short=("pdb",), needs_version=True)
+POD_DISRUPTION_BUDGETS = Resource(
+    "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", short=("pdb",), needs_version=True
+)
 LEASES = Resource(
     "coordination.k8s.io", "v1", "leases", "Lease", subresources=(), needs_version=True, creates_on_put=True
 )
@@ -140,7 +142,7 @@ RESOURCES = (
     STATEFUL_SETS,
     DAEMON_SETS,
     JOBS,
-    BUDGETS,
+    POD_DISRUPTION_BUDGETS,
     LEASES,
     VOLUME_ATTACHMENTS,
     CSI_NODES,

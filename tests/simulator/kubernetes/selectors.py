@@ -28,7 +28,7 @@ def everything(_: dict[str, Any]) -> bool:
 
 
 def dig(value: Any, path: str, default: Any = None) -> Any:
-    """``dig(pod, "spec.nodeName")``: the value at a dotted path, or ``default`` where something on the way is missing."""
+    """``dig(pod, "spec.nodeName")``: the value at a dotted path, or ``default`` where something is missing."""
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:
             return default
@@ -93,7 +93,7 @@ def selects(selector: dict[str, Any] | None, item: dict[str, Any]) -> bool:
 
 
 def field_requirements(text: str | None, resource: Resource) -> list[tuple[str, bool, str]]:
-    """``spec.nodeName=n1,status.phase!=Running`` -> ``[(path, equal, value), ...]``. ApiError 400 for unknown fields."""
+    """``spec.nodeName=n1,status.phase!=Running`` -> ``[(path, equal, value), ...]``. ApiError 400 when unknown."""
     requirements = []
     known = ("metadata.name", *(("metadata.namespace",) if resource.namespaced else ()), *resource.fields)
     for part in filter(None, (text or "").split(",")):

@@ -14,7 +14,6 @@ from typing import Any
 
 from simulator.kubernetes.errors import bad_request, invalid
 from simulator.kubernetes.resources import (
-    BUDGETS,
     CONFIG_MAPS,
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -22,6 +21,7 @@ from simulator.kubernetes.resources import (
     LEASES,
     NAMESPACES,
     NODES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
     STATEFUL_SETS,
@@ -241,7 +241,7 @@ def _template_causes(workload: dict[str, Any]) -> list[Cause]:
 _CHECKS = {
     PODS: _pod_causes,
     NODES: _node_causes,
-    BUDGETS: _budget_causes,
+    POD_DISRUPTION_BUDGETS: _budget_causes,
     CONFIG_MAPS: _config_map_causes,
     LEASES: _lease_causes,
     DEPLOYMENTS: _template_causes,
