@@ -244,6 +244,8 @@ def not_ready(look: Look, trouble: Activity | None, when: str) -> EvergreenError
         lines.append(f"the group has only {len(look.standings)}")
     if trouble:
         lines.append(f"its latest scaling activity: {activity_text(trouble)}")
+    if look.ready >= look.needed:
+        lines = ["but not for as many looks in a row as asked"]
     reasons = Counter(item.reason for item in look.missing)
     reason = reasons.most_common(1)[0][0] if reasons else "not_in_service"
     where = f" of Auto Scaling group {look.group.name}" if look.group else ""
