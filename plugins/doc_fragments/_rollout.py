@@ -1,0 +1,77 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This fragment is private to the evergreen.eks collection.
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # What a rollout is asked for: plugins/module_utils/rollout_options.py, rollout_argument_spec
+    DOCUMENTATION = r"""
+options:
+  asg_name:
+    description: Name of the Auto Scaling group that is the node group.
+    type: str
+    required: true
+  state_store:
+    description:
+      - Where checkpoints are kept.
+      - V(file) keeps them below O(state_dir) as C(<account>/<region>/<cluster>/<group>.json), readable by their owner only.
+    type: str
+    choices: [file]
+    default: file
+  state_dir:
+    description:
+      - Directory of the checkpoints.
+      - Without it C(${XDG_STATE_HOME:-~/.local/state}/evergreen.eks).
+    type: path
+  settings:
+    description: What the rollout is asked for. Every part has the default of the role's variable of that name.
+    type: dict
+    default: {}
+    suboptions:
+      select:
+        description:
+          - Which instances are replaced. V(outdated), those that differ from what the group would launch now, or V(all).
+          - Or a dictionary with one key. C(older_than) takes a duration such as V(7d). C(instances) takes a list of ids.
+          - C(expression) takes a JMESPath expression over the list of instance records (C(instance_id), C(zone),
+            C(lifecycle_state), C(instance_type), C(launch_version), C(image_id), C(launch_time), C(tags), C(outdated),
+            C(node), C(ready), C(kubelet_version), C(labels)) that answers records or ids.
+        type: raw
+        default: outdated
+      max_surge:
+        description: Extra instances at a time, a number or a percentage of the group's own size, rounded up.
+        type: str
+        default: 25%
+      max_unavailable:
+        description: Instances that may be missing at a time, a number or a percentage, rounded down.
+        type: str
+        default: '0'
+      canary:
+        description: Size of the first wave; V(0) for none.
+        type: int
+        default: 1
+      canary_bake_seconds:
+        description: Seconds for which the first wave's new nodes must stay Ready before the second wave begins.
+        type: float
+        default: 0
+      suspend_processes:
+        description: Scaling processes that rest while the rollout lasts.
+        type: list
+        elements: str
+        default: [AZRebalance]
+      ready_timeout:
+        description: Seconds to wait for a group that is not steady at the beginning; V(0) waits for ever.
+        type: float
+        default: 1200
+      ignore_checkpoint:
+        description: Select the instances anew although a run is unfinished. What must be put back is never forgotten.
+        type: bool
+        default: false
+      lock:
+        description: Refuse to work on a group that another run holds.
+        type: bool
+        default: true
+"""

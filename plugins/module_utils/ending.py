@@ -1,0 +1,260 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last stages of a rollout: restore, finish, and the words with which an unfinished run stops."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from ansible_collections.evergreen.eks.plugins.module_utils import plan
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
+    ALL_GROUP_TAGS,
+    ALL_INSTANCE_TAGS,
+    Checkpoint,
+    Obligation,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
+    scaling_activities,
+    untag_group,
+    untag_instances,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger
+from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
+    Rollout,
+    Standing,
+    elapsed,
+    names,
+    take_up,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, describe_target, latest
+
+REBALANCE = "AZRebalance"
+
+
+class Unfinished(EvergreenError):
+    """The run has not reached its end; running it again goes on."""
+
+    default_reason = "unfinished"
+
+
+def restore(rollout: Rollout) -> dict[str, Any]:
+    """What is to be put back now: each obligation that is still as we left it, and where that does no harm."""
+    standing = take_up(rollout)
+    checkpoint, scene = standing.checkpoint, standing.scene
+    group, owed = scene.group, checkpoint.obligations
+    desired = _without_ghosts(rollout, standing)
+    checkpoint.stages.setdefault("restore", rollout.call.clock.timestamp())
+    rollout.save(checkpoint, scene)
+    return {
+        "changed": True,
+        "min_ready": group.desired_capacity - checkpoint.ledger.held - len(_absent_before(checkpoint, scene)),
+        "desired_capacity": desired if desired != group.desired_capacity else None,
+        "max_size": _max_size(owed.max_size, group.max_size, desired),
+        "processes": [name for name in owed.processes if name in group.suspended and not _stays(name, standing)],
+        "unprotect_instance_ids": _to_unprotect(checkpoint, scene),
+        "protects_new": (
+            owed.protects_new.was if _as_left(owed.protects_new, group.protects_new) else group.protects_new
+        ),
+        "node_instance_ids": _marked(scene),
+    }
+
+
+def finish(rollout: Rollout) -> dict[str, Any]:
+    """Prove that everything is as it should be, take our marks off and archive the checkpoint.
+
+    Raises Unfinished, naming what is still open, and leaves the marks where they are.
+    """
+    standing = take_up(rollout)
+    checkpoint, scene = standing.checkpoint, standing.scene
+    still_open = _still_open(standing)
+    if still_open:
+        rollout.save(checkpoint, scene)
+        raise Unfinished(
+            f"node group {rollout.asg_name} is rolled but not put back: {'; '.join(still_open)}",
+            remedy="Running it again tries again",
+            open=still_open,
+        )
+    shifted = _shifted(standing)
+    checkpoint.ended = rollout.call.clock.timestamp()
+    rollout.store.save(checkpoint)
+    untag_instances(rollout.aws, [member.instance_id for member in scene.group.members], list(ALL_INSTANCE_TAGS))
+    untag_group(rollout.aws, rollout.asg_name, list(ALL_GROUP_TAGS))
+    archive = rollout.store.archive(checkpoint.run_id)
+    rollout.store.release(rollout.holder)
+    result = outcome(checkpoint, scene, shifted)
+    rollout.say("finished", f"finished: {result['summary']}", run=checkpoint.run_id)
+    return {"changed": True, "result": {**result, "checkpoint": str(archive), "journal": str(rollout.store.journal)}}
+
+
+def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[str, Any]:
+    """What a finished run did, as data: `rollout_result` of the role."""
+    new = sorted(
+        (h for h in scene.counting if h.instance_id not in checkpoint.members_before), key=lambda h: h.instance_id
+    )
+    gone = {name: host for name, host in checkpoint.hosts.items() if host.finished and host.reason != "surplus"}
+    seconds = elapsed(checkpoint.started, checkpoint.ended)
+    return {
+        "outcome": "finished",
+        "asg_name": scene.group.name,
+        "run_id": checkpoint.run_id,
+        "changed": True,
+        "replaced": [
+            {
+                "instance_id": name,
+                "node": host.node,
+                "zone": host.zone,
+                "reason": host.reason,
+                "how": host.how,
+                "wave": host.wave,
+            }
+            for name, host in gone.items()
+        ],
+        "new": [{"instance_id": host.instance_id, "node": host.node or "", "zone": host.zone} for host in new],
+        "target": describe_target(scene.target),
+        "sizes_before": checkpoint.sizes_before,
+        "sizes_after": scene.group.sizes,
+        "shifted": shifted,
+        "seconds": seconds,
+        "summary": f"{len(gone)} instances replaced in {seconds} s, desired capacity "
+        f"{checkpoint.sizes_before['desired_capacity']} -> {scene.group.desired_capacity}",
+    }
+
+
+def fail(rollout: Rollout, stage: str, cause: str, resume_command: str) -> None:
+    """Record where the run stopped, give the group back, and say so with the way on. Always raises Unfinished."""
+    checkpoint = rollout.store.load()
+    progress = ""
+    if checkpoint and not checkpoint.ended:
+        checkpoint.stages["failed"] = rollout.call.clock.timestamp()
+        rollout.store.save(checkpoint)
+        progress = _progress(checkpoint)
+        rollout.say("failed", f"stopped in {stage}: {cause}", run=checkpoint.run_id, stage=stage)
+    rollout.store.release(rollout.holder)
+    raise unfinished(rollout.asg_name, rollout.cluster_name, stage, cause, resume_command, progress)
+
+
+def unfinished(
+    asg_name: str, cluster_name: str, stage: str, cause: str, resume_command: str, progress: str = ""
+) -> Unfinished:
+    """The last words of a run that stopped: where, how far it came, why, and the command that goes on."""
+    head = f"Node group {asg_name} of cluster {cluster_name} is not finished: it stopped in '{stage}'{progress}"
+    return Unfinished(
+        f"{head}. {cause.rstrip('.')}", remedy=f"To go on: {resume_command or 'run it again'}", stage=stage
+    )
+
+
+def _progress(checkpoint: Checkpoint) -> str:
+    done = len(checkpoint.hosts) - len(checkpoint.remaining)
+    half = [f"{name} ({_furthest(checkpoint, name)})" for name in checkpoint.remaining if checkpoint.hosts[name].times]
+    begun = f"; begun with: {names(half)}" if half else ""
+    return f", {done} of {len(checkpoint.hosts)} instances are replaced{begun}"
+
+
+# --- the parts ---------------------------------------------------------------------------------------------------
+
+
+def _without_ghosts(rollout: Rollout, standing: Standing) -> int:
+    """Desired capacity without the surplus that never came: no member is lost by that, and it is announced first."""
+    checkpoint, group = standing.checkpoint, standing.scene.group
+    ghosts = min(checkpoint.ledger.held, max(0, group.desired_capacity - len(group.strength)))
+    if not ghosts:
+        return group.desired_capacity
+    wanted = group.desired_capacity - ghosts
+    newest = latest(scaling_activities(rollout.aws, rollout.asg_name, limit=1))
+    change = CapacityChange(group.desired_capacity, wanted, checkpoint.ledger.held - ghosts, newest)
+    checkpoint.ledger = Ledger(checkpoint.ledger.held, checkpoint.ledger.turn + 1, change)
+    return wanted
+
+
+def _as_left(owed: Optional[Obligation], now: Any) -> bool:
+    return owed is not None and now == owed.set_to
+
+
+def _max_size(owed: Optional[Obligation], now: int, desired: int) -> int:
+    return max(owed.was, desired) if _as_left(owed, now) else now
+
+
+def _stays(process: str, standing: Standing) -> bool:
+    """AZRebalance stays suspended while the zones are worse than before: resumed, it would kill undrained nodes."""
+    return process == REBALANCE and plan.zones_worse(standing.checkpoint.zones_before, standing.scene.zones)
+
+
+def _to_unprotect(checkpoint: Checkpoint, scene: Scene) -> list[str]:
+    """Members whose protection is ours; none while the group has more members than desired: it would kill one."""
+    if checkpoint.obligations.protects_new is None and not scene.member_marks():
+        return []
+    if len(scene.group.strength) > scene.group.desired_capacity:
+        return []
+    marks, new_ones = scene.member_marks(), checkpoint.obligations.protects_new is not None
+    return [
+        member.instance_id
+        for member in scene.group.members
+        if member.protected and (not marks[member.instance_id].protected if member.instance_id in marks else new_ones)
+    ]
+
+
+def _marked(scene: Scene) -> list[str]:
+    """Members whose nodes carry our marks."""
+    return [
+        member.instance_id
+        for member in scene.group.members
+        if member.instance_id in scene.nodes and MARKS in scene.nodes[member.instance_id].annotations
+    ]
+
+
+def _absent_before(checkpoint: Checkpoint, scene: Scene) -> list[str]:
+    """Members of the start that stay and are not Ready: sick before us, not ours to wait for."""
+    return [
+        host.instance_id
+        for host in scene.counting
+        if host.instance_id in checkpoint.members_before and not host.schedulable and not host.ours
+    ]
+
+
+def _still_open(standing: Standing) -> list[str]:
+    checkpoint, scene = standing.checkpoint, standing.scene
+    group, owed = scene.group, checkpoint.obligations
+    found = []
+    if checkpoint.remaining:
+        found.append(f"{names([f'{n} is {_state(scene, n)}' for n in checkpoint.remaining])}")
+    if checkpoint.ledger.held:
+        found.append(f"desired capacity {group.desired_capacity} still holds {checkpoint.ledger.held} of our surplus")
+    if _max_size(owed.max_size, group.max_size, group.desired_capacity) != group.max_size:
+        found.append(f"maximum size is {group.max_size}, was {owed.max_size.was}")
+    for process in owed.processes:
+        if process in group.suspended:
+            why = ", because the zones are less even than before" if _stays(process, standing) else ""
+            found.append(f"process {process} is still suspended{why}")
+    if _as_left(owed.protects_new, group.protects_new):
+        found.append("new instances are still protected from scale-in")
+    if len(group.strength) > group.desired_capacity:
+        found.append(f"{len(group.strength)} instances for a desired capacity of {group.desired_capacity}")
+    elif _to_unprotect(checkpoint, scene):
+        found.append(f"{names(_to_unprotect(checkpoint, scene))} still protected from scale-in")
+    marked = [scene.nodes[name].name for name in _marked(scene)]
+    if marked:
+        found.append(f"our marks are still on {names(marked)}")
+    return found
+
+
+def _shifted(standing: Standing) -> list[str]:
+    """What others changed meanwhile and we therefore left."""
+    group, owed = standing.scene.group, standing.checkpoint.obligations
+    found = []
+    if owed.max_size and group.max_size != owed.max_size.was:
+        found.append(f"maximum size is {group.max_size}: somebody changed it, or desired capacity grew to it")
+    if owed.protects_new and group.protects_new != owed.protects_new.was:
+        found.append("protection of new instances was changed by somebody else")
+    return found
+
+
+def _state(scene: Scene, instance_id: str) -> str:
+    member = scene.group.member(instance_id)
+    return member.lifecycle_state if member else "gone"
+
+
+def _furthest(checkpoint: Checkpoint, instance_id: str) -> str:
+    return max(checkpoint.hosts[instance_id].times.items(), key=lambda item: item[1])[0]

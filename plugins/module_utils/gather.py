@@ -1,0 +1,261 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stage gather: read everything, refuse what cannot be rolled, decide who goes in which waves. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from ansible_collections.evergreen.eks.plugins.module_utils import plan
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    HostProgress,
+    Marks,
+    Obligations,
+    rebuild,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import WaitTimeout
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import describe_group
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
+    SHORT_FINGERPRINT,
+    Rollout,
+    bring_up_to_date,
+    names,
+    same_target,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import (
+    GroupRefused,
+    Scene,
+    describe_target,
+    look,
+    refuse,
+    unsteady,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a gather found: the checkpoint to go by (not yet saved), and how the run stands."""
+
+    scene: Scene
+    checkpoint: Checkpoint
+    resumed: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Nobody to replace, and nothing of ours to put back."""
+        return not self.checkpoint.remaining and not self.resumed
+
+
+def gather(rollout: Rollout, wait: bool = False) -> Gathered:
+    """The state of the node group and the plan for it; with `wait`, once a group that nobody rolls yet is steady.
+
+    Raises GroupRefused for a group that cannot be rolled now, CheckpointError and StoreError for a checkpoint that
+    cannot be used, TargetChanged for a run that was started for another target, InvalidInput for its settings.
+    """
+    known = rollout.store.load()
+    known = None if known and known.ended else known  # ended, only not archived any more
+    scene = look(rollout.aws, rollout.client, rollout.asg_name)
+    refuse(rollout.aws, scene, rollout.cluster_name)
+    uid = cluster_uid(rollout)
+    if known and known.cluster["uid"] != uid:
+        raise CheckpointError(
+            f"the checkpoint {rollout.store.path} belongs to another cluster of the name {rollout.cluster_name}",
+            reason="checkpoint_foreign",
+            remedy="Check which cluster you are connected to, or move the checkpoint away",
+        )
+    if known or scene.marks:
+        return _resume(rollout, scene, known, uid)
+    scene = _steady(rollout, scene) if wait else scene
+    checkpoint = _begin(rollout, scene, uid, scene.group.desired_capacity)
+    _select(rollout, checkpoint, scene)
+    return _with_waves(rollout, Gathered(scene, checkpoint, resumed=False))
+
+
+def cluster_uid(rollout: Rollout) -> str:
+    """The UID of the namespace kube-system: the customary identity of a cluster."""
+    return rollout.client.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
+
+
+def _resume(rollout: Rollout, scene: Scene, known: Optional[Checkpoint], uid: str) -> Gathered:
+    notes = []
+    marks = scene.marks
+    if known is None or (marks and marks.run_id != known.run_id):
+        notes.append(f"run {marks.run_id} has no checkpoint here: rebuilt from the marks on the group")
+        known = _rebuilt(rollout, scene, marks, uid)
+    bring_up_to_date(rollout, known, scene)
+    if rollout.settings.ignore_checkpoint:
+        notes.append("the nodes are selected anew, as asked; what must be put back is kept")
+        known = _anew(rollout, scene, known, uid)
+    same_target(known, scene)
+    return _with_waves(rollout, Gathered(scene, known, resumed=True, notes=tuple(notes)))
+
+
+def _begin(rollout: Rollout, scene: Scene, uid: str, own_size: int) -> Checkpoint:
+    """The checkpoint of a run that begins now; amounts become numbers of instances, once for the whole run."""
+    settings = rollout.settings
+    surge, unavailable = plan.limits(settings.max_surge, settings.max_unavailable, own_size)
+    return Checkpoint(
+        run_id=rollout.new_run_id(),
+        started=rollout.call.clock.timestamp(),
+        cluster={
+            "name": rollout.cluster_name,
+            "uid": uid,
+            "account": rollout.store.account,
+            "region": rollout.store.region,
+        },
+        group={"name": scene.group.name, "arn": scene.group.arn},
+        target=scene.target.fingerprint[:SHORT_FINGERPRINT],
+        target_text=describe_target(scene.target),
+        surge=surge,
+        unavailable=unavailable,
+        sizes_before=scene.group.sizes,
+        zones_before=scene.zones,
+        members_before=[host.instance_id for host in scene.counting],
+        hosts={},
+        waves=[],
+    )
+
+
+def _rebuilt(rollout: Rollout, scene: Scene, marks: Marks, uid: str) -> Checkpoint:
+    """The checkpoint that was lost, from the marks: who is still to go, what is to be put back, what we hold.
+
+    The mark to be replaced was put on every selected instance before the first change, so that nothing that was
+    launched afterwards can be selected.
+    """
+    own = max(1, scene.group.desired_capacity - marks.ledger.held)
+    checkpoint = rebuild(marks, _begin(rollout, scene, uid, own))
+    member_marks = scene.member_marks()
+    checkpoint.members_before = sorted(member_marks)
+    checkpoint.sizes_before = _sizes_before(scene, marks.obligations, own)
+    checkpoint.hosts = {
+        name: _progress(scene, name, "selected") for name, mark in sorted(member_marks.items()) if mark.replace
+    }
+    begun = tuple(host.instance_id for host in scene.hosts if host.ours and host.instance_id in checkpoint.hosts)
+    checkpoint.waves = [Wave(1, len(begun), begun)] if begun else []
+    return checkpoint
+
+
+def _anew(rollout: Rollout, scene: Scene, known: Checkpoint, uid: str) -> Checkpoint:
+    """A new selection under the old obligations."""
+    fresh = _begin(rollout, scene, uid, max(1, scene.group.desired_capacity - known.ledger.held))
+    known.hosts, known.waves = {}, []
+    known.target, known.target_text = fresh.target, fresh.target_text
+    known.surge, known.unavailable = fresh.surge, fresh.unavailable
+    _select(rollout, known, scene)
+    begun = tuple(host.instance_id for host in scene.hosts if host.ours and host.instance_id in known.hosts)
+    known.waves = [Wave(1, len(begun), begun)] if begun else []
+    return known
+
+
+def _select(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> None:
+    chosen = plan.select(scene.hosts, rollout.settings.selection, datetime.now(timezone.utc))
+    checkpoint.hosts = {name: _progress(scene, name, reason) for name, reason in sorted(chosen.items())}
+
+
+def _progress(scene: Scene, instance_id: str, reason: str) -> HostProgress:
+    host = next(host for host in scene.hosts if host.instance_id == instance_id)
+    return HostProgress(reason=host.outdated or reason, node=host.node or "", zone=host.zone)
+
+
+def _sizes_before(scene: Scene, obligations: Obligations, own: int) -> dict[str, int]:
+    most = obligations.max_size.was if obligations.max_size else scene.group.max_size
+    return {"min_size": scene.group.min_size, "max_size": most, "desired_capacity": own}
+
+
+def _with_waves(rollout: Rollout, gathered: Gathered) -> Gathered:
+    checkpoint = gathered.checkpoint
+    checkpoint.waves = plan.plan_waves(
+        checkpoint.waves, checkpoint.remaining, checkpoint.surge, checkpoint.unavailable, rollout.settings.canary
+    )
+    return gathered
+
+
+def _steady(rollout: Rollout, scene: Scene) -> Scene:
+    """The scene once members are as many as desired and all in service."""
+    if not unsteady(scene.group):
+        return scene
+    settings = rollout.settings
+    try:
+        wait_until(
+            lambda: describe_group(rollout.aws, rollout.asg_name),
+            lambda group: not unsteady(group),
+            clock=rollout.call.clock,
+            deadline=Deadline(rollout.call.clock, settings.ready_timeout),
+            interval=settings.poll_seconds,
+        )
+    except WaitTimeout as error:
+        raise GroupRefused(
+            f"Auto Scaling group {rollout.asg_name} {unsteady(error.last)}, for {settings.ready_timeout:g} s now",
+            reason="not_steady",
+            remedy="See its scaling activities for the cause",
+        ) from error
+    return look(rollout.aws, rollout.client, rollout.asg_name)
+
+
+def as_plan(gathered: Gathered) -> dict[str, Any]:
+    """The plan as data: what a playbook shows, and what a person decides on."""
+    checkpoint, scene = gathered.checkpoint, gathered.scene
+    return {
+        "asg_name": scene.group.name,
+        "cluster": checkpoint.cluster["name"],
+        "outcome": "nothing_to_do" if gathered.nothing_to_do else "planned",
+        "changed": False,
+        "nothing_to_do": gathered.nothing_to_do,
+        "resumed": gathered.resumed,
+        "run_id": checkpoint.run_id if gathered.resumed else "",
+        "target": describe_target(scene.target),
+        "sizes": scene.group.sizes,
+        "own_size": scene.group.desired_capacity - checkpoint.ledger.held,
+        "held": checkpoint.ledger.held,
+        "surge": checkpoint.surge,
+        "unavailable": checkpoint.unavailable,
+        "max_size_needed": max_needed(checkpoint, scene),
+        "selected": [
+            {"instance_id": name, **{key: getattr(host, key) for key in ("node", "zone", "reason", "wave", "finished")}}
+            for name, host in checkpoint.hosts.items()
+        ],
+        "remaining": checkpoint.remaining,
+        "waves": [wave.as_dict() for wave in checkpoint.waves],
+        "ahead": [wave.number for wave in checkpoint.waves if not wave.finished],
+        "notes": list(gathered.notes),
+        "summary": summary(gathered),
+    }
+
+
+def max_needed(checkpoint: Checkpoint, scene: Scene) -> int:
+    """The maximum size that the waves need at least."""
+    own = scene.group.desired_capacity - checkpoint.ledger.held
+    ahead = [min(checkpoint.surge, wave.size) for wave in checkpoint.waves if not wave.finished]
+    return own + max([checkpoint.ledger.held, *ahead])
+
+
+def summary(gathered: Gathered) -> list[str]:
+    """The plan in a few lines."""
+    checkpoint, scene = gathered.checkpoint, gathered.scene
+    group = scene.group
+    where = f"{group.name}: {len(scene.counting)} instances, target {describe_target(scene.target)}"
+    if gathered.nothing_to_do:
+        return [where, f"{group.name}: nothing to do, no instance is selected"]
+    done = [name for name, host in checkpoint.hosts.items() if host.finished]
+    ahead = [wave.size for wave in checkpoint.waves if not wave.finished]
+    lines = [where]
+    if gathered.resumed:
+        lines.append(f"{group.name}: goes on with run {checkpoint.run_id}, {len(done)} of {len(checkpoint.hosts)} gone")
+    lines += [
+        f"{group.name}: wave {wave.number} is finished, skipped ({names(list(wave.instances))})"
+        for wave in checkpoint.waves
+        if wave.finished
+    ]
+    lines.append(
+        f"{group.name}: {len(checkpoint.remaining)} to replace in {len(ahead)} waves of "
+        f"{'+'.join(map(str, ahead)) or 'none'}, up to {checkpoint.surge} extra and {checkpoint.unavailable} missing"
+    )
+    return lines + [f"{group.name}: {note}" for note in gathered.notes]

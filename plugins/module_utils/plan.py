@@ -1,0 +1,356 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pure decisions of a rollout: who goes, in which waves, and the sizes of each step. No input or output here."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Iterable, Mapping, Optional, Sequence
+
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+SELECT_FORMS = (
+    "'outdated', 'all', {older_than: '7d'}, {instances: [i-...]} or {expression: <JMESPath over the instance records>}"
+)
+
+
+@dataclass(frozen=True)
+class Host:
+    """One member of the group as the decisions see it: the EC2 instance and its Kubernetes node."""
+
+    instance_id: str
+    zone: str
+    lifecycle_state: str
+    counts: bool  # part of the group's strength: not Standby, Detaching, Terminating
+    launched: Optional[datetime] = None
+    node: Optional[str] = None
+    ready: bool = False
+    schedulable: bool = False  # Ready and not cordoned
+    ours: bool = False  # cordoned by us
+    outdated: Optional[str] = None  # a reason of groups.outdated_reason, or None
+    protected: bool = False
+    record: Mapping[str, Any] = field(default_factory=dict)  # what a JMESPath selection looks at
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `rollout_select` asks for: `kind` is outdated, all, older_than, instances or expression."""
+
+    kind: str
+    value: Any = None
+
+    @property
+    def frozen(self) -> bool:
+        """True where only the hosts of the first gather count: a host launched later is never selected."""
+        return self.kind in ("all", "expression")
+
+
+@dataclass(frozen=True)
+class Wave:
+    """The old nodes that leave together. `instances` is settled once the wave's new nodes are Ready."""
+
+    number: int
+    size: int
+    instances: tuple[str, ...] = ()
+    finished: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "size": self.size,
+            "instances": list(self.instances),
+            "finished": self.finished,
+        }
+
+
+@dataclass(frozen=True)
+class CapacityChange:
+    """A change of desired capacity that was announced before it was made: from, to, and held if it happens."""
+
+    was: int
+    to: int
+    becomes: int
+    after: str = ""  # the newest scaling activity when it was announced; "" = there was none
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """How many instances of desired capacity are our surge, and the change under way, if any.
+
+    `turn` counts the changes: a departure mark counts only while its turn is the ledger's.
+    """
+
+    held: int = 0
+    turn: int = 0
+    change: Optional[CapacityChange] = None
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What one wave needs: instances, not percent."""
+
+    own: int
+    surge: int
+    desired_capacity: int
+    max_size: int
+    min_ready: int  # Ready schedulable members to wait for before the wave is cordoned
+    floor: int  # Ready schedulable members that must remain after each cordon
+
+
+# --- input -----------------------------------------------------------------------------------------------------
+
+
+def parse_duration(text: Any) -> int:
+    """Seconds of "90s", "30m", "12h", "7d", "1d12h" or a plain number of seconds. Raises InvalidInput."""
+    value = str(text).strip().lower()
+    if re.fullmatch(r"\d+", value):
+        return int(value)
+    if not re.fullmatch(r"(\d+[smhdw])+", value):
+        raise InvalidInput(f"'{text}' is not a duration", remedy="Give one such as 90s, 30m, 12h, 7d or 1d12h")
+    return sum(int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", value))
+
+
+def parse_selection(raw: Any) -> Selection:
+    """The selection that `rollout_select` names. Raises InvalidInput for anything else."""
+    if isinstance(raw, str) and raw in ("outdated", "all"):
+        return Selection(raw)
+    if isinstance(raw, Mapping) and len(raw) == 1:
+        kind, value = next(iter(raw.items()))
+        if kind == "older_than":
+            return Selection(kind, parse_duration(value))
+        if kind == "instances" and isinstance(value, (list, tuple)) and value:
+            return Selection(kind, tuple(str(item) for item in value))
+        if kind == "expression" and isinstance(value, str) and value.strip():
+            return Selection(kind, value)
+    raise InvalidInput(f"select cannot be {raw!r}", remedy=f"Give {SELECT_FORMS}")
+
+
+def parse_amount(raw: Any, name: str) -> tuple[int, bool]:
+    """(number, is it a percentage) of 2, "2" or "25%". Raises InvalidInput."""
+    found = re.fullmatch(r"(\d+)(%?)", str(raw).strip())
+    if not found:
+        raise InvalidInput(f"{name} cannot be {raw!r}", remedy="Give a number of instances or a percentage such as 25%")
+    number, percent = int(found[1]), bool(found[2])
+    if percent and number > 100:
+        raise InvalidInput(f"{name} cannot be {raw!r}", remedy="A percentage is at most 100%")
+    return number, percent
+
+
+def surge_count(raw: Any, own_size: int) -> int:
+    """Extra instances that may be launched; a percentage of the group's own size is rounded up."""
+    number, percent = parse_amount(raw, "max_surge")
+    return math.ceil(own_size * number / 100) if percent else number
+
+
+def unavailable_count(raw: Any, own_size: int) -> int:
+    """Instances that may be missing; a percentage of the group's own size is rounded down."""
+    number, percent = parse_amount(raw, "max_unavailable")
+    return min(own_size, own_size * number // 100 if percent else number)
+
+
+def limits(max_surge: Any, max_unavailable: Any, own_size: int) -> tuple[int, int]:
+    """(surge, unavailable) in instances. Raises InvalidInput where no node could ever be replaced."""
+    surge, unavailable = surge_count(max_surge, own_size), unavailable_count(max_unavailable, own_size)
+    if surge == 0 and unavailable == 0:
+        raise InvalidInput(
+            f"max_surge {max_surge} and max_unavailable {max_unavailable} are both 0 for a group of {own_size}",
+            remedy="Allow at least one extra or one missing instance",
+        )
+    return surge, unavailable
+
+
+# --- who goes --------------------------------------------------------------------------------------------------
+
+
+def select(hosts: Sequence[Host], selection: Selection, now: Optional[datetime] = None) -> dict[str, str]:
+    """instance id -> why it is to be replaced. Only hosts that count can be selected.
+
+    `now` is needed for older_than only. Raises InvalidInput for an instance that is not a member and for an
+    expression that is not JMESPath or does not answer with records or ids.
+    """
+    counting = {host.instance_id: host for host in hosts if host.counts}
+    if selection.kind == "outdated":
+        return {name: host.outdated for name, host in counting.items() if host.outdated}
+    if selection.kind == "all":
+        return {name: host.outdated or "all" for name, host in counting.items()}
+    if selection.kind == "older_than":
+        born_before = now - timedelta(seconds=selection.value)
+        return {name: "older_than" for name, host in counting.items() if host.launched and host.launched < born_before}
+    if selection.kind == "instances":
+        unknown = sorted(set(selection.value) - set(counting))
+        if unknown:
+            raise InvalidInput(
+                f"select names {', '.join(unknown)}, not in service in this group",
+                remedy=f"Its instances are {', '.join(sorted(counting)) or 'none'}",
+            )
+        return dict.fromkeys(sorted(selection.value), "instances")
+    return dict.fromkeys(_expression_ids(counting, selection.value), "expression")
+
+
+def _expression_ids(counting: Mapping[str, Host], expression: str) -> list[str]:
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+
+    records = [dict(counting[name].record) for name in sorted(counting)]
+    try:
+        found = jmespath.search(expression, records)
+    except JMESPathError as error:
+        raise InvalidInput(
+            f"select expression '{expression}' is not JMESPath: {error}", remedy="See https://jmespath.org"
+        ) from error
+    ids = [item.get("instance_id") if isinstance(item, Mapping) else item for item in found or []]
+    strangers = [item for item in ids if item not in counting]
+    if not isinstance(found, (list, type(None))) or strangers:
+        raise InvalidInput(
+            f"select expression '{expression}' answers {found!r}",
+            remedy="It must answer a list of instance records or ids, such as [?zone=='eu-central-1a']",
+        )
+    return sorted(set(ids))
+
+
+# --- waves -----------------------------------------------------------------------------------------------------
+
+
+def wave_sizes(remaining: int, surge: int, unavailable: int, canary: int) -> list[int]:
+    """Sizes of the waves for `remaining` hosts: first the canary (0 = none), then surge + unavailable at a time."""
+    step = surge + unavailable
+    sizes = [min(canary, step, remaining)] if canary and remaining else []
+    while sum(sizes) < remaining:
+        sizes.append(min(step, remaining - sum(sizes)))
+    return sizes
+
+
+def plan_waves(
+    known: Sequence[Wave], remaining: Iterable[str], surge: int, unavailable: int, canary: int
+) -> list[Wave]:
+    """The waves of this run: the finished ones of `known`, the interrupted one with who is left of it, then new ones.
+
+    The canary is only the first wave ever: once a wave has finished, the new configuration is proven.
+    """
+    left = set(remaining)
+    finished = [wave for wave in known if wave.finished]
+    interrupted = [wave for wave in known if not wave.finished and left & set(wave.instances)]
+    kept = [
+        Wave(wave.number, len(left & set(wave.instances)), tuple(i for i in wave.instances if i in left))
+        for wave in interrupted
+    ]
+    others = len(left) - sum(wave.size for wave in kept)
+    start = max([wave.number for wave in finished + kept], default=0)
+    sizes = wave_sizes(others, surge, unavailable, 0 if finished or kept else canary)
+    return finished + kept + [Wave(start + index, size) for index, size in enumerate(sizes, 1)]
+
+
+def wave_needs(
+    hosts: Sequence[Host],
+    wave: Wave,
+    selected: Iterable[str],
+    ledger: Ledger,
+    desired: int,
+    max_size: int,
+    surge: int,
+    unavailable: int,
+) -> Sizes:
+    """The sizes of one wave, computed from what is there now.
+
+    Raises nothing: a wave of which nobody is left has size 0 and needs nothing.
+    """
+    own = desired - ledger.held
+    left = [host for host in hosts if host.counts and host.instance_id in set(selected)]
+    size = min(wave.size, len(left))
+    extra = max(min(surge, size), ledger.held)
+    idle = sum(1 for host in left if not host.schedulable)  # cordoned already or sick: taking them costs nothing
+    floor = max(0, own - unavailable)
+    target = own + extra
+    return Sizes(own, extra, target, max(max_size, target), floor + max(0, size - idle), floor)
+
+
+def choose(hosts: Sequence[Host], selected: Iterable[str], size: int) -> list[str]:
+    """The `size` old hosts of a wave: those we cordoned already, then sick ones, then where new nodes are Ready.
+
+    Among equals the zone with the most Ready new nodes per chosen host goes first, and in it the oldest instance.
+    """
+    wanted = set(selected)
+    old = [host for host in hosts if host.counts and host.instance_id in wanted]
+    fresh = Counter(host.zone for host in hosts if host.counts and host.schedulable and host.instance_id not in wanted)
+    chosen: list[Host] = []
+    while old and len(chosen) < size:
+        taken = Counter(host.zone for host in chosen)
+        best = min(
+            old,
+            key=lambda host: (
+                not host.ours,
+                host.schedulable,
+                taken[host.zone] - fresh[host.zone],
+                host.launched.timestamp() if host.launched else 0.0,
+                host.instance_id,
+            ),
+        )
+        old.remove(best)
+        chosen.append(best)
+    return [host.instance_id for host in chosen]
+
+
+def split_departure(victims: Sequence[str], held: int) -> tuple[list[str], list[str]]:
+    """(leave with a decrement of desired, leave without): as many with decrement as instances are held by us."""
+    return list(victims[:held]), list(victims[held:])
+
+
+# --- what happened to what we announced --------------------------------------------------------------------------
+
+
+def settle(ledger: Ledger, desired: int, causes: Sequence[tuple[str, str]], shrunk: int) -> Ledger:
+    """The ledger as reality has it: was the announced change made, and how many of our surplus have left.
+
+    `causes` are (activity id, cause) of the group's scaling activities, newest first; `shrunk` is the number of
+    instances marked to leave with decrement at this turn whose departure lowered desired capacity.
+    The wording is that of Auto Scaling: "... explicitly set group desired capacity changing the desired capacity
+    from 6 to 8." (https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-scaling-activities.html)
+    """
+    held = ledger.held
+    change = ledger.change
+    if change is not None and change.was != change.to:
+        made = desired == change.to or _was_made(change, causes)
+        held = change.becomes if made else held
+    return Ledger(max(0, held - shrunk), ledger.turn)
+
+
+def _was_made(change: CapacityChange, causes: Sequence[tuple[str, str]]) -> bool:
+    wording = re.compile(rf"changing the desired capacity from {change.was} to {change.to}\b")
+    for activity_id, cause in causes:
+        if activity_id == change.after:
+            return False
+        if "explicitly set group desired capacity" in cause and wording.search(cause):
+            return True
+    return False
+
+
+def left_by_request(instance_id: str, causes: Sequence[tuple[str, str]]) -> Optional[bool]:
+    """Did the group shrink for this instance at a user's request? None where no activity tells.
+
+    The wording is that of Auto Scaling: "instance i-1 was taken out of service in response to a user request,
+    shrinking the capacity from 8 to 7."
+    """
+    for _activity_id, cause in causes:
+        if (
+            f"instance {instance_id} was taken out of service" in cause
+            or f"instance {instance_id} was detached" in cause
+        ):
+            return "user request" in cause and "shrinking the capacity" in cause
+    return None
+
+
+def zones_worse(before: Mapping[str, int], now: Mapping[str, int]) -> bool:
+    """Is the group spread over its zones less evenly than before? Even means: most minus fewest per zone."""
+    zones = set(before) | set(now)
+
+    def gap(counts: Mapping[str, int]) -> int:
+        numbers = [counts.get(zone, 0) for zone in zones]
+        return max(numbers, default=0) - min(numbers, default=0)
+
+    return gap(now) > max(1, gap(before))

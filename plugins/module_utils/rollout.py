@@ -1,0 +1,211 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every stage of a rollout shares: the settings, the look at where it stands, and the record of the next step."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.evergreen.eks.plugins.module_utils import plan
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
+    DEPARTURE_TAG,
+    Checkpoint,
+    CheckpointError,
+    DepartureMark,
+    Marks,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import tag_group, tagged_instances
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import Ledger, Selection
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, causes, describe_target, look
+from ansible_collections.evergreen.eks.plugins.module_utils.store import FileStore, Holder
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
+
+SHORT_FINGERPRINT = 23  # "sha256:" and 16 digits: enough to tell targets apart, short enough for a tag
+
+
+class TargetChanged(EvergreenError):
+    """The group would launch something else than the run was started for."""
+
+    default_reason = "target_changed"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a rollout was asked for, typed. Times are seconds."""
+
+    selection: Selection
+    max_surge: Any
+    max_unavailable: Any
+    canary: int
+    canary_bake_seconds: float
+    suspend_processes: tuple[str, ...]
+    ready_timeout: float
+    poll_seconds: float
+    ignore_checkpoint: bool = False
+    lock: bool = True
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any], poll_seconds: float) -> Settings:
+        """From the option `settings`. Raises InvalidInput for what cannot be meant, before anything is asked."""
+        plan.parse_amount(raw["max_surge"], "max_surge")
+        plan.parse_amount(raw["max_unavailable"], "max_unavailable")
+        return cls(
+            selection=plan.parse_selection(raw["select"]),
+            max_surge=raw["max_surge"],
+            max_unavailable=raw["max_unavailable"],
+            canary=raw["canary"],
+            canary_bake_seconds=raw["canary_bake_seconds"],
+            suspend_processes=tuple(raw["suspend_processes"]),
+            ready_timeout=raw["ready_timeout"],
+            poll_seconds=poll_seconds,
+            ignore_checkpoint=raw["ignore_checkpoint"],
+            lock=raw["lock"],
+        )
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The rollout of one node group: the doors to AWS and Kubernetes, and the place of its checkpoint."""
+
+    aws: Aws
+    client: KubernetesClient
+    call: Call
+    store: FileStore
+    asg_name: str
+    cluster_name: str
+    settings: Settings
+    holder: Holder
+
+    def new_run_id(self) -> str:
+        """Sortable and unique: `20261121T010203-4f2a9c`."""
+        started = self.call.clock.timestamp().replace("-", "").replace(":", "").rstrip("Z")
+        return f"{started}-{secrets.token_hex(3)}"
+
+    def save(self, checkpoint: Checkpoint, scene: Scene) -> None:
+        """Write the marks, then the checkpoint: of two that differ after a kill, the marks are the later word."""
+        tags = marks_of(checkpoint, self.holder.host).as_tags()
+        changed = {key: value for key, value in tags.items() if scene.group.tags.get(key) != value}
+        if changed:
+            tag_group(self.aws, self.asg_name, changed)
+        self.store.save(checkpoint)
+
+    def say(self, kind: str, text: str, **fields: Any) -> None:
+        """One line for those who watch, and the same as data."""
+        self.call.journal.write(kind, text=text, group=self.asg_name, **fields)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an unfinished run stands: its checkpoint brought up to date with one look at reality."""
+
+    checkpoint: Checkpoint
+    scene: Scene
+
+
+def take_up(rollout: Rollout) -> Standing:
+    """Read the checkpoint and reality for the next stage of a run that holds the group.
+
+    Raises RunInProgress when another run holds the group by now, CheckpointError when the run's record is gone.
+    """
+    if rollout.settings.lock:
+        rollout.store.claim(rollout.holder)
+    checkpoint = rollout.store.load()
+    scene = look(rollout.aws, rollout.client, rollout.asg_name)
+    if checkpoint is None or scene.marks is None or scene.marks.run_id != checkpoint.run_id:
+        raise CheckpointError(
+            f"the record of the run on node group {rollout.asg_name} disappeared while it was under way",
+            reason="checkpoint_foreign",
+            remedy="Somebody else worked on this group; look at it, then run the rollout again from its beginning",
+        )
+    bring_up_to_date(rollout, checkpoint, scene)
+    return Standing(checkpoint, scene)
+
+
+def bring_up_to_date(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> None:
+    """Settle what the last step announced, and finish the hosts that have left. Saves nothing."""
+    if scene.marks:
+        checkpoint.obligations, checkpoint.ledger = scene.marks.obligations, scene.marks.ledger
+    checkpoint.ledger = settled(rollout, checkpoint, scene)
+    now = rollout.call.clock.timestamp()
+    for name in checkpoint.remaining:
+        if scene.has_left(name):
+            host = checkpoint.hosts[name]
+            host.finished, host.how = True, "removed" if "detach" in host.times else "vanished"
+            host.times["gone"] = now
+    checkpoint.waves = [
+        (
+            replace(wave, finished=True)
+            if wave.instances and all(checkpoint.hosts[name].finished for name in wave.instances)
+            else wave
+        )
+        for wave in checkpoint.waves
+    ]
+
+
+def settled(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Ledger:
+    """The ledger after what the last announced step has really done; a new turn when it counted departures."""
+    ledger = checkpoint.ledger
+    if ledger.change is not None:
+        return plan.settle(ledger, scene.group.desired_capacity, causes(rollout.aws, rollout.asg_name), 0)
+    if ledger.held == 0:
+        return ledger
+    mark = DepartureMark(checkpoint.run_id, ledger.turn, decrement=True)
+    announced = set(tagged_instances(rollout.aws, DEPARTURE_TAG, str(mark))) | set(
+        checkpoint.departing if checkpoint.departing_turn == ledger.turn else ()
+    )
+    left = [name for name in announced if scene.has_left(name)]
+    if not left:
+        return ledger
+    reasons = causes(rollout.aws, rollout.asg_name)
+    # An activity that nobody can find any more does not speak against our own call.
+    shrunk = sum(1 for name in left if plan.left_by_request(name, reasons) is not False)
+    return replace(plan.settle(ledger, scene.group.desired_capacity, reasons, shrunk), turn=ledger.turn + 1)
+
+
+def same_target(checkpoint: Checkpoint, scene: Scene) -> None:
+    """Raise TargetChanged where the group would by now launch something else than this run is for."""
+    if scene.target.fingerprint[:SHORT_FINGERPRINT] == checkpoint.target:
+        return
+    now = describe_target(scene.target)
+    raise TargetChanged(
+        f"node group {scene.group.name} now launches {now}; its unfinished run {checkpoint.run_id} was started for "
+        f"{checkpoint.target_text or checkpoint.target}",
+        was=checkpoint.target_text or checkpoint.target,
+        now=now,
+        remedy="Put the launch source back and run again to finish what was begun, or run with ignore_checkpoint "
+        "(eks_ignore_checkpoint=true) to select anew: nodes of both older kinds are then replaced",
+    )
+
+
+def marks_of(checkpoint: Checkpoint, host: str) -> Marks:
+    """The marks that say, on the group itself, what this checkpoint says of obligations and surplus."""
+    return Marks(
+        run_id=checkpoint.run_id,
+        target=checkpoint.target,
+        started=checkpoint.started,
+        obligations=checkpoint.obligations,
+        ledger=checkpoint.ledger,
+        surge=checkpoint.surge,
+        unavailable=checkpoint.unavailable,
+        zones=checkpoint.zones_before,
+        holder=host,
+    )
+
+
+def elapsed(start: str, end: str) -> int:
+    """Whole seconds between two timestamps of the clock."""
+    form = "%Y-%m-%dT%H:%M:%SZ"
+    return int((datetime.strptime(end, form) - datetime.strptime(start, form)).total_seconds())
+
+
+def names(instances: Sequence[str], most: int = 4) -> str:
+    """The first few of a list, in words."""
+    rest = f" and {len(instances) - most} more" if len(instances) > most else ""
+    return ", ".join(instances[:most]) + rest

@@ -1,0 +1,69 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options that rollout_plan_info and rollout_state share, and the rollout that they name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import PROCESSES
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes_connection import kubernetes_argument_spec
+from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Settings
+from ansible_collections.evergreen.eks.plugins.module_utils.store import FileStore, Holder, default_directory
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, waiting_argument_spec
+
+
+def rollout_argument_spec(**own: Any) -> dict[str, Any]:
+    """The options of doc fragment C(evergreen.eks._rollout), the connection's and the module's own."""
+    return kubernetes_argument_spec(
+        asg_name={"type": "str", "required": True},
+        state_store={"type": "str", "choices": ["file"], "default": "file"},
+        state_dir={"type": "path"},
+        settings={
+            "type": "dict",
+            "default": {},
+            "apply_defaults": True,
+            "options": {
+                "select": {"type": "raw", "default": "outdated"},
+                "max_surge": {"type": "str", "default": "25%"},
+                "max_unavailable": {"type": "str", "default": "0"},
+                "canary": {"type": "int", "default": 1},
+                "canary_bake_seconds": {"type": "float", "default": 0},
+                "suspend_processes": {"type": "list", "elements": "str", "default": ["AZRebalance"]},
+                "ready_timeout": {"type": "float", "default": 1200},
+                "ignore_checkpoint": {"type": "bool", "default": False},
+                "lock": {"type": "bool", "default": True},
+            },
+        },
+        **waiting_argument_spec(),
+        **own,
+    )
+
+
+def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
+    """The rollout that a module's options name. Raises InvalidInput before anything is asked of anybody."""
+    settings = Settings.of(params["settings"], params["poll_seconds"])
+    if settings.canary < 0:
+        raise InvalidInput(f"canary cannot be {settings.canary}", remedy="Give 0 for none, or a number of instances")
+    unknown = sorted(set(settings.suspend_processes) - set(PROCESSES))
+    if unknown:
+        raise InvalidInput(
+            f"suspend_processes names {', '.join(unknown)}", remedy=f"The processes are {', '.join(sorted(PROCESSES))}"
+        )
+    if not params["cluster_name"]:
+        raise InvalidInput("cluster_name is not set", remedy="Name the EKS cluster whose nodes these are")
+    aws = Aws(params, call)
+    client = KubernetesClient.connect(params, aws, call)
+    store = FileStore(
+        directory=params["state_dir"] or default_directory(),
+        account=aws.account,
+        region=aws.region,
+        cluster=params["cluster_name"],
+        group=params["asg_name"],
+    )
+    holder = Holder.here(call.lifeline, operator=params.get("operator") or "", since=call.clock.timestamp())
+    return Rollout(aws, client, call, store, params["asg_name"], params["cluster_name"], settings, holder)

@@ -1,0 +1,46 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the name of a stage to what it does."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ansible_collections.evergreen.eks.plugins.module_utils import ending, stages
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_of
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
+
+IN_A_WAVE = {"scale_up": stages.scale_up, "cordon": stages.cordon, "detach": stages.detach}
+OF_THE_RUN = {
+    "surplus": stages.surplus,
+    "give_up": stages.give_up,
+    "restore": ending.restore,
+    "finished": ending.finish,
+}
+
+
+def enter(params: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Enter the stage that the module's options name; answers what is to be done there, and where it is recorded."""
+    if params["stage"] == "failed":
+        fail(params, call)
+    rollout = rollout_of(params, call)
+    stage = params["stage"]
+    if stage == "reserve":
+        answer = stages.reserve(rollout, {name: params[name] for name in ("operator", "awx_job_id")})
+    elif stage in IN_A_WAVE:
+        answer = IN_A_WAVE[stage](rollout, params["wave"])
+    else:
+        answer = OF_THE_RUN[stage](rollout)
+    return {**answer, "journal": str(rollout.store.journal), "checkpoint": str(rollout.store.path)}
+
+
+def fail(params: Mapping[str, Any], call: Call) -> None:
+    """Fail with where the run stopped and the way on; also when AWS or Kubernetes cannot be asked any more."""
+    where, cause, command = params["failed_stage"], params["cause"], params["resume_command"] or ""
+    try:
+        rollout = rollout_of(dict(params), call)
+    except EvergreenError:
+        raise ending.unfinished(params["asg_name"], params["cluster_name"], where, cause, command) from None
+    ending.fail(rollout, where, cause, command)

@@ -1,0 +1,358 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stages of a rollout that record: each looks at reality, writes the intent, and answers what the verbs do next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Iterable, Mapping, Optional
+
+from ansible_collections.evergreen.eks.plugins.module_utils import plan
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
+    DEPARTURE_TAG,
+    MEMBER_TAG,
+    Checkpoint,
+    DepartureMark,
+    HostProgress,
+    MemberMark,
+    Obligation,
+    Obligations,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.gather import as_plan, gather, max_needed
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import scaling_activities, tag_instances
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger, Sizes, Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
+    Rollout,
+    Standing,
+    elapsed,
+    names,
+    same_target,
+    take_up,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, latest, look
+from ansible_collections.evergreen.eks.plugins.module_utils.store import with_run
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
+
+
+class CanaryFailed(EvergreenError):
+    """A new node stopped being Ready while the canary stood."""
+
+    default_reason = "canary_failed"
+
+
+def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[str, Any]:
+    """Hold the group, gather, and write down the way back: obligations, members, the run.
+
+    The members' marks come first and the group's marks after them: where the group is marked, every member is.
+    """
+    if rollout.settings.lock:
+        rollout.store.claim(rollout.holder)
+    gathered = gather(rollout, wait=True)
+    checkpoint, scene = gathered.checkpoint, gathered.scene
+    if gathered.nothing_to_do:
+        rollout.store.release(rollout.holder)
+        return {"changed": False, "plan": as_plan(gathered)}
+    if rollout.settings.lock:
+        rollout.store.claim(with_run(rollout.holder, checkpoint.run_id))
+    checkpoint.obligations = _obligations(rollout, checkpoint, scene)
+    checkpoint.provenance = {name: value for name, value in provenance.items() if value}
+    checkpoint.stages.setdefault("reserve", rollout.call.clock.timestamp())
+    _mark_members(rollout, checkpoint, scene)
+    rollout.save(checkpoint, scene)
+    rollout.say("reserve", f"run {checkpoint.run_id} holds the group", run=checkpoint.run_id)
+    return {
+        "changed": True,
+        "plan": as_plan(gathered),
+        "run_id": checkpoint.run_id,
+        "max_size": max(scene.group.max_size, max_needed(checkpoint, scene)),
+        "processes": list(checkpoint.obligations.processes),
+        "instance_ids": [host.instance_id for host in scene.counting],
+        "node_instance_ids": [host.instance_id for host in scene.counting if host.node],
+    }
+
+
+def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
+    """The sizes that this wave needs, from reality; the change of desired capacity is announced before it is made."""
+    standing = take_up(rollout)
+    checkpoint, group = standing.checkpoint, standing.scene.group
+    wave = checkpoint.wave(number)
+    left = _left(checkpoint, wave)
+    if not left:
+        checkpoint.replace_wave(replace(wave, finished=True))
+        rollout.save(checkpoint, standing.scene)
+        return {"changed": False, "finished": True, **_wave_facts(checkpoint, wave)}
+    _bake(rollout, standing, number)
+    same_target(checkpoint, standing.scene)
+    sizes = _sizes(standing, wave, left)
+    changes = sizes.desired_capacity != group.desired_capacity
+    if changes:
+        checkpoint.ledger = Ledger(
+            checkpoint.ledger.held,
+            checkpoint.ledger.turn + 1,
+            CapacityChange(
+                group.desired_capacity,
+                sizes.desired_capacity,
+                sizes.surge,
+                latest(scaling_activities(rollout.aws, rollout.asg_name, limit=1)),
+            ),
+        )
+    checkpoint.obligations = replace(
+        checkpoint.obligations, max_size=_raised(checkpoint.obligations.max_size, group.max_size, sizes.max_size)
+    )
+    rollout.save(checkpoint, standing.scene)
+    if changes:
+        rollout.say(
+            "scale_up",
+            f"wave {number} of {len(checkpoint.waves)}: desired capacity {group.desired_capacity} -> "
+            f"{sizes.desired_capacity}",
+            run=checkpoint.run_id,
+            wave=number,
+            was=group.desired_capacity,
+            to=sizes.desired_capacity,
+        )
+    return {
+        "changed": True,
+        "finished": False,
+        "grows": changes,
+        "desired_capacity": sizes.desired_capacity,
+        "max_size": sizes.max_size,
+        "min_ready": sizes.min_ready,
+        "floor": sizes.floor,
+        **_wave_facts(checkpoint, wave),
+    }
+
+
+def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
+    """Settle who is in this wave, now that its new nodes are Ready, and record it."""
+    standing = take_up(rollout)
+    checkpoint, scene = standing.checkpoint, standing.scene
+    same_target(checkpoint, scene)
+    wave = checkpoint.wave(number)
+    if not wave.instances:
+        free = [name for name in checkpoint.remaining if not _in_another_wave(checkpoint, name, number)]
+        wave = replace(wave, instances=tuple(plan.choose(scene.hosts, free, wave.size)))
+        checkpoint.replace_wave(wave)
+    victims = _left(checkpoint, wave)
+    for name in victims:
+        checkpoint.hosts[name].wave = number
+    _reached(rollout, checkpoint, victims, "cordon")
+    rollout.save(checkpoint, scene)
+    return {
+        "changed": True,
+        "instance_ids": victims,
+        "new_instance_ids": _unmarked_newcomers(checkpoint, scene),
+        "floor": _floor(standing),
+        **_wave_facts(checkpoint, wave),
+    }
+
+
+def detach(rollout: Rollout, number: int) -> dict[str, Any]:
+    """Mark who leaves the group, and whether desired capacity goes down with it: as many as we hold."""
+    standing = take_up(rollout)
+    checkpoint, scene = standing.checkpoint, standing.scene
+    wave = checkpoint.wave(number)
+    victims = _left(checkpoint, wave)
+    decrement, successors = plan.split_departure(victims, checkpoint.ledger.held)
+    turn = checkpoint.ledger.turn + 1
+    for leaving, shrinks in ((decrement, True), (successors, False)):
+        if leaving:
+            tag_instances(rollout.aws, leaving, {DEPARTURE_TAG: str(DepartureMark(checkpoint.run_id, turn, shrinks))})
+    checkpoint.ledger = Ledger(checkpoint.ledger.held, turn)
+    checkpoint.departing, checkpoint.departing_turn = decrement, turn
+    _reached(rollout, checkpoint, victims, "detach")
+    rollout.save(checkpoint, scene)
+    return {
+        "changed": True,
+        "instance_ids": victims,
+        "decrement_instance_ids": decrement,
+        "replace_instance_ids": successors,
+        "floor": _floor(standing),
+        **_wave_facts(checkpoint, wave),
+    }
+
+
+def surplus(rollout: Rollout) -> dict[str, Any]:
+    """One more wave for what we still hold when no old node is left to leave with it: named surplus instances.
+
+    That happens where an old instance vanished by itself (spot) and the group replaced it.
+    """
+    standing = take_up(rollout)
+    checkpoint, scene = standing.checkpoint, standing.scene
+    known = next((wave for wave in checkpoint.waves if not wave.finished and _is_surplus(checkpoint, wave)), None)
+    if known is None and checkpoint.ledger.held and not checkpoint.remaining:
+        known = _surplus_wave(rollout, checkpoint, scene)
+    rollout.save(checkpoint, scene)
+    return {"changed": known is not None, "number": known.number if known else 0}
+
+
+def give_up(rollout: Rollout) -> dict[str, Any]:
+    """Keep the old nodes that are still there: they are selected no more, and their cordons are to be taken off."""
+    standing = take_up(rollout)
+    checkpoint, scene = standing.checkpoint, standing.scene
+    kept = [name for name in checkpoint.remaining if checkpoint.hosts[name].reason != "surplus"]
+    for name in kept:
+        del checkpoint.hosts[name]
+    checkpoint.waves = [
+        replace(wave, instances=tuple(i for i in wave.instances if i in checkpoint.hosts), finished=True)
+        for wave in checkpoint.waves
+        if any(name in checkpoint.hosts for name in wave.instances)
+    ]
+    _mark_members(rollout, checkpoint, scene)
+    rollout.save(checkpoint, scene)
+    if kept:
+        rollout.say("give_up", f"{len(kept)} old instances stay: {names(kept)}", run=checkpoint.run_id, kept=kept)
+    return {"changed": bool(kept), "instance_ids": [name for name in kept if scene.group.member(name)]}
+
+
+# --- the parts ---------------------------------------------------------------------------------------------------
+
+
+def _obligations(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Obligations:
+    """What this run will have to put back; what an earlier part of it took is not recorded anew."""
+    old, group = checkpoint.obligations, scene.group
+    asked = [name for name in rollout.settings.suspend_processes if name not in group.suspended]
+    return Obligations(
+        max_size=_raised(old.max_size, group.max_size, max_needed(checkpoint, scene)),
+        protects_new=old.protects_new or (None if group.protects_new else Obligation(False, True)),
+        processes=tuple(dict.fromkeys([*old.processes, *asked])),
+    )
+
+
+def _raised(old: Optional[Obligation], now: int, needed: int) -> Optional[Obligation]:
+    """The obligation after maximum size is raised to `needed`; what somebody else set meanwhile is what it was."""
+    if needed <= now:
+        return old
+    return Obligation(old.was if old and old.set_to == now else now, needed)
+
+
+def _mark_members(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> None:
+    """Tag every member of the start: is it to go, and had its user protected it from scale-in."""
+    existing = scene.member_marks()
+    wanted: dict[str, list[str]] = {}
+    for host in scene.counting:
+        mark = existing.get(host.instance_id)
+        if mark is None and scene.marks and host.instance_id not in checkpoint.hosts:
+            continue  # launched by this run, to stay
+        was_protected = mark.protected if mark else _protected_before(host.protected, checkpoint, scene)
+        fresh = MemberMark(checkpoint.run_id, host.instance_id in checkpoint.remaining, was_protected)
+        if fresh != mark:
+            wanted.setdefault(str(fresh), []).append(host.instance_id)
+    for text, instances in wanted.items():
+        tag_instances(rollout.aws, instances, {MEMBER_TAG: text})
+
+
+def _protected_before(protected: bool, checkpoint: Checkpoint, scene: Scene) -> bool:
+    if scene.marks is None:
+        return protected
+    return bool(checkpoint.obligations.protects_new is None and protected)
+
+
+def _left(checkpoint: Checkpoint, wave: Wave) -> list[str]:
+    """The instances of this wave that are still to go; before it is settled, all that are in no wave."""
+    if wave.instances:
+        return [name for name in wave.instances if not checkpoint.hosts[name].finished]
+    return [name for name in checkpoint.remaining if not _in_another_wave(checkpoint, name, wave.number)]
+
+
+def _in_another_wave(checkpoint: Checkpoint, instance_id: str, number: int) -> bool:
+    return any(instance_id in wave.instances for wave in checkpoint.waves if wave.number != number)
+
+
+def _sizes(standing: Standing, wave: Wave, left: Iterable[str]) -> Sizes:
+    checkpoint, group = standing.checkpoint, standing.scene.group
+    return plan.wave_needs(
+        standing.scene.hosts,
+        wave,
+        left,
+        checkpoint.ledger,
+        desired=group.desired_capacity,
+        max_size=group.max_size,
+        surge=checkpoint.surge,
+        unavailable=checkpoint.unavailable,
+    )
+
+
+def _floor(standing: Standing) -> int:
+    own = standing.scene.group.desired_capacity - standing.checkpoint.ledger.held
+    return max(0, own - standing.checkpoint.unavailable)
+
+
+def _reached(rollout: Rollout, checkpoint: Checkpoint, instances: Iterable[str], stage: str) -> None:
+    now = rollout.call.clock.timestamp()
+    for name in instances:
+        checkpoint.hosts[name].times.setdefault(stage, now)
+
+
+def _unmarked_newcomers(checkpoint: Checkpoint, scene: Scene) -> list[str]:
+    return [
+        host.instance_id
+        for host in scene.counting
+        if host.node and host.instance_id not in checkpoint.members_before
+        if MARKS not in scene.nodes[host.instance_id].annotations
+    ]
+
+
+def _bake(rollout: Rollout, standing: Standing, number: int) -> None:
+    """Let the canary stand for its time before the next wave; its new nodes must stay Ready meanwhile.
+
+    The time counts from the moment when the canary's wave was seen finished, which the checkpoint remembers.
+    """
+    checkpoint, seconds = standing.checkpoint, rollout.settings.canary_bake_seconds
+    finished = [wave for wave in checkpoint.waves if wave.finished]
+    if not seconds or len(finished) != 1 or "baked" in checkpoint.stages:
+        return
+    checkpoint.stages.setdefault("baking", rollout.call.clock.timestamp())
+    rollout.save(checkpoint, standing.scene)
+    clock = rollout.call.clock
+    left = seconds - elapsed(checkpoint.stages["baking"], clock.timestamp())
+    rollout.say("bake", f"the canary stands for {max(0, left)} s before wave {number}", wave=number)
+    end = clock.now() + left
+    wait_until(
+        lambda: _fallen(rollout, checkpoint),
+        lambda fallen: bool(fallen) or clock.now() >= end,
+        clock=clock,
+        deadline=Deadline(clock, 0),
+        interval=min(rollout.settings.poll_seconds, max(0.01, left)),
+    )
+    checkpoint.stages["baked"] = clock.timestamp()
+
+
+def _fallen(rollout: Rollout, checkpoint: Checkpoint) -> list[str]:
+    """Raises CanaryFailed when a new node that was Ready is so no more; answers nothing else."""
+    scene = look(rollout.aws, rollout.client, rollout.asg_name)
+    fallen = [h for h in scene.counting if h.instance_id not in checkpoint.members_before and h.node and not h.ready]
+    if fallen:
+        raise CanaryFailed(
+            f"the canary of node group {rollout.asg_name} is not Ready any more: "
+            f"{names([f'{host.instance_id} ({host.node})' for host in fallen])}",
+            remedy="Look at that node; no further old node has been touched",
+        )
+    return []
+
+
+def _is_surplus(checkpoint: Checkpoint, wave: Wave) -> bool:
+    return bool(wave.instances) and all(checkpoint.hosts[name].reason == "surplus" for name in wave.instances)
+
+
+def _surplus_wave(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Optional[Wave]:
+    """The newest instances that this run launched, those that never became Ready first; None where there are none."""
+    ours = [h for h in scene.counting if h.instance_id not in checkpoint.members_before]
+    newest = sorted(ours, key=lambda h: (h.schedulable, -h.launched.timestamp() if h.launched else 0.0, h.instance_id))
+    chosen = newest[: checkpoint.ledger.held]
+    if not chosen:
+        return None
+    number = max([wave.number for wave in checkpoint.waves], default=0) + 1
+    for host in chosen:
+        checkpoint.hosts[host.instance_id] = HostProgress("surplus", host.node or "", host.zone, number)
+    wave = Wave(number, len(chosen), tuple(host.instance_id for host in chosen))
+    checkpoint.waves.append(wave)
+    _mark_members(rollout, checkpoint, scene)
+    rollout.say("surplus", f"{len(chosen)} surplus instances go: {names(list(wave.instances))}", run=checkpoint.run_id)
+    return wave
+
+
+def _wave_facts(checkpoint: Checkpoint, wave: Wave) -> dict[str, Any]:
+    return {"wave": {"number": wave.number, "of": len(checkpoint.waves), "instance_ids": list(wave.instances)}}

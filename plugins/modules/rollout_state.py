@@ -1,0 +1,221 @@
+#!/usr/bin/python
+
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollout_state
+short_description: Record the next stage of a rollout before it happens
+version_added: 0.1.0
+author:
+  - Contributors to the evergreen.eks project (@evergreen-eks)
+description:
+  - Enters a stage of the rollout of one node group. It looks at the group, its instances and its nodes, settles what
+    the last stage really did, records what this stage is about to do, and answers what the modules that follow are
+    to do.
+  - The record stands in two places. Compact tags on the Auto Scaling group and its instances carry what must be put
+    back, and are written first; the checkpoint file carries progress. A lost checkpoint is rebuilt from the tags.
+  - It is what the role P(evergreen.eks.rollout#role) is made of; it changes neither sizes nor nodes.
+options:
+  stage:
+    description:
+      - V(reserve) holds the group and records the way back.
+      - V(scale_up) answers the sizes that the wave needs, and announces the change of desired capacity.
+      - V(cordon) settles who is in the wave. V(detach) marks who leaves, with and without a decrement.
+      - V(surplus) makes one more wave of what is held although no old node is left. V(give_up) keeps the old nodes.
+      - V(restore) answers what is to be put back. V(finished) proves that all is back, takes our tags off, and archives
+        the checkpoint.
+      - V(failed) records where the run stopped and fails with the way on.
+    type: str
+    required: true
+    choices: [reserve, scale_up, cordon, detach, surplus, give_up, restore, finished, failed]
+  wave:
+    description: Number of the wave, for V(scale_up), V(cordon) and V(detach).
+    type: int
+  failed_stage:
+    description: Where the run stopped, for V(failed).
+    type: str
+    default: ''
+  cause:
+    description: Why the run stopped, for V(failed).
+    type: str
+    default: ''
+  operator:
+    description: Who runs this; found out by itself.
+    type: str
+  awx_job_id:
+    description: The AWX job that runs this; found out by itself.
+    type: str
+  resume_command:
+    description: The command that goes on with this run; found out by itself.
+    type: str
+attributes:
+  check_mode:
+    support: none
+    details:
+      - A rollout in check mode ends after its plan. In check mode this module is skipped.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+notes:
+  - Needs the IAM actions of M(evergreen.eks.rollout_plan_info), and C(autoscaling:CreateOrUpdateTags),
+    C(autoscaling:DeleteTags), C(ec2:CreateTags) and C(ec2:DeleteTags).
+  - Fails with RV(ignore:reason) V(locked), V(unfinished) or V(checkpoint_unwritable), besides those of
+    M(evergreen.eks.rollout_plan_info).
+extends_documentation_fragment:
+  - evergreen.eks._attributes
+  - evergreen.eks._attributes.progress
+  - evergreen.eks._attributes.actiongroup_aws_k8s
+  - evergreen.eks._aws
+  - evergreen.eks._kubernetes
+  - evergreen.eks._rollout
+  - evergreen.eks._waiting
+seealso:
+  - module: evergreen.eks.rollout_plan_info
+"""
+
+EXAMPLES = r"""
+- name: Hold the group and record the way back
+  evergreen.eks.rollout_state:
+    cluster_name: prod
+    asg_name: prod-shared
+    stage: reserve
+  register: reserved
+
+- name: The sizes that the first wave needs
+  evergreen.eks.rollout_state:
+    cluster_name: prod
+    asg_name: prod-shared
+    stage: scale_up
+    wave: 1
+  register: sizes
+"""
+
+RETURN = r"""
+run_id:
+  description: The run that holds the group.
+  returned: stage=reserve, when there is something to do
+  type: str
+plan:
+  description: The plan, as M(evergreen.eks.rollout_plan_info) answers it.
+  returned: stage=reserve
+  type: dict
+journal:
+  description: The journal of this node group.
+  returned: success
+  type: str
+checkpoint:
+  description: The checkpoint of this node group.
+  returned: success
+  type: str
+max_size:
+  description: The maximum size that is needed now, or at V(restore) the one to put back.
+  returned: stage=reserve, stage=scale_up or stage=restore
+  type: int
+desired_capacity:
+  description: The desired capacity that is needed now; at V(restore) null where it is right already.
+  returned: stage=scale_up or stage=restore
+  type: int
+grows:
+  description: Whether desired capacity has to be raised.
+  returned: stage=scale_up
+  type: bool
+finished:
+  description: Nobody of this wave is left, it needs nothing.
+  returned: stage=scale_up
+  type: bool
+min_ready:
+  description: Ready, schedulable members to wait for.
+  returned: stage=scale_up or stage=restore
+  type: int
+floor:
+  description: Ready, schedulable members that must remain.
+  returned: stage=scale_up, stage=cordon or stage=detach
+  type: int
+processes:
+  description: The processes to suspend, or at V(restore) to resume.
+  returned: stage=reserve or stage=restore
+  type: list
+  elements: str
+new_instance_ids:
+  description: The instances launched by this run whose nodes do not carry our marks yet.
+  returned: stage=cordon
+  type: list
+  elements: str
+instance_ids:
+  description: The instances that the stage is about.
+  returned: stage=reserve, stage=cordon, stage=detach or stage=give_up
+  type: list
+  elements: str
+node_instance_ids:
+  description: Those of the members whose nodes carry, or at V(reserve) are to carry, our marks.
+  returned: stage=reserve or stage=restore
+  type: list
+  elements: str
+decrement_instance_ids:
+  description: The instances that leave with a decrement of desired capacity, because we hold as many.
+  returned: stage=detach
+  type: list
+  elements: str
+replace_instance_ids:
+  description: The instances that leave without, so that the group launches their successors.
+  returned: stage=detach
+  type: list
+  elements: str
+unprotect_instance_ids:
+  description: The instances whose scale-in protection is ours and can be taken off.
+  returned: stage=restore
+  type: list
+  elements: str
+protects_new:
+  description: Whether the group is to protect new instances from scale-in.
+  returned: stage=restore
+  type: bool
+number:
+  description: The number of the surplus wave, V(0) where there is none.
+  returned: stage=surplus
+  type: int
+wave:
+  description: The wave, with C(number), C(of) and C(instance_ids).
+  returned: stage=scale_up, stage=cordon or stage=detach
+  type: dict
+result:
+  description: What the run did; C(rollout_result) of the role.
+  returned: stage=finished
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_argument_spec
+from ansible_collections.evergreen.eks.plugins.module_utils.run_stage import enter
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, failures_reported
+
+STAGES = ["reserve", "scale_up", "cordon", "detach", "surplus", "give_up", "restore", "finished", "failed"]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=rollout_argument_spec(
+            stage={"type": "str", "required": True, "choices": STAGES},
+            wave={"type": "int"},
+            failed_stage={"type": "str", "default": ""},
+            cause={"type": "str", "default": ""},
+            operator={"type": "str"},
+            awx_job_id={"type": "str"},
+            resume_command={"type": "str"},
+        ),
+        required_if=[("stage", stage, ["wave"]) for stage in ("scale_up", "cordon", "detach")],
+        supports_check_mode=False,
+    )
+    with failures_reported(module):
+        answer = enter(module.params, Call.of(module))
+        module.exit_json(**answer)
+
+
+if __name__ == "__main__":
+    main()
