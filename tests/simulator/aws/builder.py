@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Furnishing the cloud from inside the process: networks, images, templates, groups, clusters, load balancers.
 
-Nothing here is recorded as a request: it is how the world was before anybody called, or what happens to it from outside.
+Nothing here is recorded as a request: it is how the world was before anybody called, or what happens to it from
+outside.
 """
 
 from __future__ import annotations

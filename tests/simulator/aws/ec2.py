@@ -154,7 +154,8 @@ class Compute:
         for instance in instances:
             if instance.state not in ("running", "stopping", "stopped"):
                 raise EC2ClientError(
-                    "IncorrectInstanceState", f"The instance '{instance.id}' is not in a state from which it can be stopped."
+                    "IncorrectInstanceState",
+                    f"The instance '{instance.id}' is not in a state from which it can be stopped.",
                 )
         answer = []
         for instance in instances:
@@ -171,7 +172,8 @@ class Compute:
         for instance in instances:
             if instance.state not in ("stopped", "pending", "running"):
                 raise EC2ClientError(
-                    "IncorrectInstanceState", f"The instance '{instance.id}' is not in a state from which it can be started."
+                    "IncorrectInstanceState",
+                    f"The instance '{instance.id}' is not in a state from which it can be started.",
                 )
         answer = []
         for instance in instances:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import base64
 import uuid
-from datetime import datetime
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from moto.eks.exceptions import InvalidParameterException, ResourceInUseException, ResourceNotFoundException

@@ -120,7 +120,9 @@ class Balancers:
         if not asked:
             return [self._health(target) for target in known.values()]
         return [
-            self._health(known.get(target["Id"]) or Target(target["Id"], int(target.get("Port") or group.port), "unused"))
+            self._health(
+                known.get(target["Id"]) or Target(target["Id"], int(target.get("Port") or group.port), "unused")
+            )
             for target in asked
         ]
 

@@ -22,7 +22,7 @@ from moto.eks import urls as eks_urls
 
 from simulator.aws import selfcheck
 from simulator.aws.ec2 import Compute
-from simulator.aws.scaling_api import OPERATIONS
+from simulator.aws.scaling_operations import OPERATIONS
 
 if TYPE_CHECKING:
     from simulator.aws.server import Cloud
@@ -320,7 +320,9 @@ REPLACEMENTS: dict[str, Callable[[Any], Any]] = {
     "moto.ec2.models.instances:InstanceBackend.get_instance_by_id": _get_instance_by_id,
     "moto.ec2.models.core:TaggedEC2Resource.get_tags": _get_tags,
     "moto.ec2.responses.instances:InstanceResponse.terminate_instances": _terminate_answer,
-    "moto.ec2.responses.launch_templates:LaunchTemplates.create_launch_template_version": _create_launch_template_version,
+    "moto.ec2.responses.launch_templates:LaunchTemplates.create_launch_template_version": (
+        _create_launch_template_version
+    ),
     "moto.ec2.responses.launch_templates:LaunchTemplates.describe_launch_template_versions": (
         _describe_launch_template_versions
     ),

@@ -10,7 +10,8 @@ JOIN = "  "
 
 def set_desired(at: str, before: int, after: int) -> str:
     """SetDesiredCapacity."""
-    return f"At {at} a user request explicitly set group desired capacity changing the desired capacity {_to(before, after)}."
+    changing = f"changing the desired capacity {_to(before, after)}"
+    return f"At {at} a user request explicitly set group desired capacity {changing}."
 
 
 def updated(at: str, minimum: int, maximum: int, desired: int, before: int) -> str:
@@ -50,13 +51,11 @@ def balanced(at: str, counts: dict[str, int]) -> str:
 
 def surplus_after_balancing(at: str, zone: str, instance_id: str) -> str:
     """A termination by AZRebalance."""
-    return JOIN.join(
-        (
-            f"At {at} instances were launched to balance instances in zones {zone} with other zones resulting in "
-            "more than desired number of instances in the group.",
-            f"At {at} instance {instance_id} was selected for termination.",
-        )
+    launched = (
+        f"At {at} instances were launched to balance instances in zones {zone} with other zones resulting in "
+        "more than desired number of instances in the group."
     )
+    return JOIN.join((launched, f"At {at} instance {instance_id} was selected for termination."))
 
 
 def scaled_in(at: str, before: int, after: int, instance_ids: list[str]) -> str:

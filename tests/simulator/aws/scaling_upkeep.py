@@ -32,9 +32,9 @@ class Upkeep:
             return
         for member in list(group.members.values()):
             instance = self._scaling.compute.find(member.instance_id)
-            if member.state == "InService" or member.state in PENDING:
-                if member.healthy and (instance is None or instance.state in DEAD):
-                    member.healthy = False
+            dead = instance is None or instance.state in DEAD
+            if dead and member.state in ("InService", *PENDING):
+                member.healthy = False
         self.replace_unhealthy(group, "ec2")
 
     def replace_unhealthy(self, group: Group, why: str) -> None:

@@ -55,7 +55,8 @@ def missing_credentials() -> WireError:
 def denied(service: str, arn: str, action: str) -> WireError:
     """No policy allows this."""
     because = (
-        f"User: {arn} is not authorized to perform: {action} because no identity-based policy allows the {action} action"
+        f"User: {arn} is not authorized to perform: {action} "
+        f"because no identity-based policy allows the {action} action"
     )
     if service == "ec2":
         return WireError(403, "UnauthorizedOperation", f"You are not authorized to perform this operation. {because}")
