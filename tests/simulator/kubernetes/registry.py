@@ -8,6 +8,7 @@ Everything here is one step under the store's lock. Answers are ``Stored``: the 
 
 from __future__ import annotations
 
+import copy
 import random
 import uuid
 from collections.abc import Callable
@@ -76,7 +77,7 @@ class Registry:
 
     def create(self, resource: Resource, namespace: str, body: Any, dry_run: bool = False) -> Stored:
         """A new object. ApiError 400, 403 (namespace going away), 404 (no such namespace), 409, 422."""
-        item = dict(validation.fits(resource, namespace, body))
+        item = copy.deepcopy(validation.fits(resource, namespace, body))
         metadata = item["metadata"] = dict(item.get("metadata") or {})
         if metadata.get("resourceVersion"):
             raise ApiError(500, "InternalError", "resourceVersion should not be set on objects to be created")
@@ -173,7 +174,7 @@ class Registry:
                 field = {"reason": "FieldValueInvalid", "message": text, "field": "metadata.resourceVersion"}
                 raise invalid(resource, name, [field])
             replaced = self.update(
-                resource, namespace, name, lambda _: dict(item), subresource=subresource, dry_run=dry_run
+                resource, namespace, name, lambda _: copy.deepcopy(item), subresource=subresource, dry_run=dry_run
             )
             return replaced, False
 
@@ -260,7 +261,7 @@ def _keep_what_is_not_theirs(
 
 
 def _in_order(resource: Resource, item: dict[str, Any]) -> dict[str, Any]:
-    """``apiVersion``, ``kind`` and ``metadata`` first; without the empty values that the server never shows."""
+    """In the usual order, and without the empty values that the server never shows."""
     metadata = item["metadata"]
     for field in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields", "generateName"):
         if field in metadata and (not metadata[field] or field == "managedFields"):
@@ -269,5 +270,6 @@ def _in_order(resource: Resource, item: dict[str, Any]) -> dict[str, Any]:
         for field in ("taints", "unschedulable"):
             if not dig(item, f"spec.{field}", default=True):
                 del item["spec"][field]
-    rest = {key: value for key, value in item.items() if key not in ("apiVersion", "kind", "metadata")}
-    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **rest}
+    rest = {key: value for key, value in item.items() if key not in ("apiVersion", "kind", "metadata", "status")}
+    status = {"status": item["status"]} if "status" in item else {}
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **rest, **status}
