@@ -310,13 +310,14 @@ def _parsed(text: str) -> Any:
 
 def _listed(value: Any, label: str) -> list[Any]:
     """A list given as such, as JSON or as a,b."""
-    if isinstance(value, str):
-        if not value.strip().startswith(("[", "{")):
-            return [item.strip() for item in value.split(",") if item.strip()]
-        value = _parsed(value)
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    raise InvalidInput(f"{label} is no list", remedy='Give names (first,second), or JSON such as ["first", "second"]')
+    if isinstance(value, str) and not value.strip().startswith(("[", "{")):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    items = _parsed(value) if isinstance(value, str) else value
+    if isinstance(items, (list, tuple)):
+        return list(items)
+    raise InvalidInput(
+        f"{label} cannot be {_shown(value)}", remedy='Give names (first,second), or JSON such as ["first", "second"]'
+    )
 
 
 def _text(variable: Variable, value: Any) -> str:

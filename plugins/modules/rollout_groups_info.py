@@ -24,7 +24,7 @@ options:
       - C(eks_cluster_name) and C(eks_node_groups) are required. The latter is a list of names of Auto Scaling groups,
         or of dicts with C(name) and settings of that group, or the word V(all).
       - With V(all), the groups tagged C(kubernetes.io/cluster/<cluster>) are taken, by name. Groups without instances
-        are left out and reported in RV(skipped).
+        are left out and reported in RV(left_out).
       - By default these are all variables of the playbook whose names begin with C(eks_), but the connection options
         C(eks_aws) and C(eks_kubernetes), which belong into C(module_defaults).
     type: dict
@@ -90,7 +90,7 @@ groups:
       description: All variables of the role P(evergreen.eks.rollout#role) for this group, typed.
       type: dict
       sample: {"rollout_asg_name": "shared", "rollout_max_surge": 2, "rollout_drain_timeout": 1800}
-skipped:
+left_out:
   description: Groups of the cluster without instances, left out of V(all).
   returned: success
   type: list
@@ -194,9 +194,9 @@ def cluster_groups(aws: Aws, request: Request) -> list[Group]:
 
 
 def answer(request: Request, groups: list[Group], region: str) -> dict[str, Any]:
-    """What the module returns for these groups. Groups without instances are skipped unless they were named."""
-    skipped = [group for group in groups if request.every_group and not group.members and not group.desired_capacity]
-    taken = [group for group in groups if group not in skipped]
+    """What the module returns for these groups. Groups without instances are left out unless they were named."""
+    left_out = [group for group in groups if request.every_group and not group.members and not group.desired_capacity]
+    taken = [group for group in groups if group not in left_out]
     records = [
         {"name": group.name, "host": host_name(group.name), "variables": request.role_variables(group.name)}
         for group in taken
@@ -205,13 +205,13 @@ def answer(request: Request, groups: list[Group], region: str) -> dict[str, Any]
     headline = f"{count} of cluster {request.cluster_name} in {region}, {request.parallel_groups} at a time:"
     return {
         "groups": records,
-        "skipped": [group.name for group in skipped],
+        "left_out": [group.name for group in left_out],
         "parallel_groups": request.parallel_groups,
         "cluster_name": request.cluster_name,
         "summary": [
             headline,
             *(group_line(group, record["variables"]) for group, record in zip(taken, records)),
-            *(f"  {group.name}: left out, it has no instances" for group in skipped),
+            *(f"  {group.name}: left out, it has no instances" for group in left_out),
         ],
     }
 
@@ -219,7 +219,8 @@ def answer(request: Request, groups: list[Group], region: str) -> dict[str, Any]
 def group_line(group: Group, variables: dict[str, Any]) -> str:
     """One group in one line: its size, and how many may be added and missing."""
     surge, unavailable = variables["rollout_max_surge"], variables["rollout_max_unavailable"]
-    return f"  {group.name}: {group.desired_capacity} instances, surge {surge}, unavailable {unavailable}"
+    instances = f"{group.desired_capacity} instance{'' if group.desired_capacity == 1 else 's'}"
+    return f"  {group.name}: {instances}, surge {surge}, unavailable {unavailable}"
 
 
 if __name__ == "__main__":
