@@ -86,6 +86,11 @@ class Record:
         self._lock = threading.Lock()
         self._calls: list[Call] = []
         self._notes: list[Note] = []
+        self._observers: list[Callable[[Call], None]] = []
+
+    def observe(self, observer: Callable[[Call], None]) -> None:
+        """Call ``observer`` with each Call once it is decided, in the thread that serves it, before its answer."""
+        self._observers.append(observer)
 
     def begin(
         self,
@@ -118,6 +123,8 @@ class Record:
         """It has been decided: HTTP status, and AWS's error code or Kubernetes' reason where it failed."""
         with self._lock:
             call.status, call.error = status, error
+        for observer in self._observers:
+            observer(call)
 
     def calls(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from simulator.kubernetes.controllers.timings import FINISHES_AFTER, STARTS_AFTER, STOPS_AFTER
 from simulator.scenarios.model import (
     GROUP_LABEL,
     Budget,
@@ -20,11 +21,6 @@ from simulator.scenarios.model import (
 )
 
 Manifest = dict[str, Any]
-
-# Read by the simulated kubelet: how long this pod takes, in seconds of the world.
-START_ANNOTATION = "simulator/start-seconds"
-STOP_ANNOTATION = "simulator/stop-seconds"
-RUN_ANNOTATION = "simulator/run-seconds"
 
 SYSTEM_DAEMONSETS = (DaemonSet("aws-node"), DaemonSet("kube-proxy"))
 
@@ -94,9 +90,9 @@ def _pod(workload: Pod, template: Manifest) -> Manifest:
 
 
 def _template_metadata(workload: Workload) -> Manifest:
-    timing = {START_ANNOTATION: f"{workload.start:g}", STOP_ANNOTATION: f"{workload.stop:g}"}
+    timing = {STARTS_AFTER: f"{workload.start:g}", STOPS_AFTER: f"{workload.stop:g}"}
     if isinstance(workload, Job):
-        timing[RUN_ANNOTATION] = f"{workload.runs_for:g}"
+        timing[FINISHES_AFTER] = f"{workload.runs_for:g}"
     return {"labels": {"app": workload.name, **workload.labels}, "annotations": {**timing, **workload.annotations}}
 
 

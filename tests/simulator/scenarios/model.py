@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-GROUP_LABEL = "evergreen.eks/group"  # on each Node: the name of its node group; workloads select by it
+GROUP_LABEL = "example.com/node-group"  # on each Node: the name of its node group; workloads select by it
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class NodeGroup:
     instance_type: str = "m5.large"
     instance_types: Sequence[str] = ()
     launch: str = "template"
-    template_version: str = "$Latest"
+    template_version: str = "$Latest"  # or "$Default", or a number as text ("1")
     outdated: bool = True
     zones: Sequence[str] = ()  # default: those of the scenario
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,155 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everybody else who is at work in the cluster while a rollout runs: an autoscaler, people, the spot market.
+
+All of them use the APIs like anybody else, under their own names. What they do can be done at once, at a moment of the
+world's time, or when a certain request is seen::
+
+    world.actors.reset_max("shared", 3)
+    world.actors.at(120, lambda: world.actors.spot_loss("i-0123"))
+    world.actors.when(lambda: world.actors.new_version("shared"), operation="^SetDesiredCapacity$")
+    world.actors.add_autoscaler()
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from simulator.autoscaler import ClusterAutoscaler
+from simulator.clock import Clock
+from simulator.identities import SOMEBODY, TOOL, AwsClients
+from simulator.kubernetes.client import ApiClient
+from simulator.provisioning import Provisioner
+from simulator.record import Call, Fault, Faults
+from simulator.scenarios.model import Scenario
+
+LOG = logging.getLogger("simulator.actors")
+
+Deed = Callable[[], Any]
+
+
+class Actors:
+    """The deeds of others, and when they are due."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        clock: Clock,
+        faults: Faults,
+        provisioner: Provisioner,
+        aws: Callable[[str], AwsClients],
+        kubernetes: Callable[[str], ApiClient],
+    ):
+        self.scenario = scenario
+        self._clock = clock
+        self._faults = faults
+        self._provisioner = provisioner
+        self._aws = aws
+        self._kubernetes = kubernetes
+        self._lock = threading.Lock()
+        self._agenda: list[tuple[float, int, Deed]] = []
+        self._numbers = itertools.count()
+        self._autoscalers: list[ClusterAutoscaler] = []
+
+    # ---- when
+
+    def at(self, seconds: float, deed: Deed) -> None:
+        """Do it that many seconds of the world from now."""
+        with self._lock:
+            self._agenda.append((self._clock.now() + seconds, next(self._numbers), deed))
+            self._agenda.sort()
+
+    def when(
+        self,
+        deed: Deed,
+        *,
+        operation: str,
+        service: str | None = None,
+        target: str | None = None,
+        author: str | None = TOOL,
+        skip: int = 0,
+        before: bool = False,
+    ) -> Fault:
+        """Do it once when such a request (regular expressions; see ``Faults.add``) has been done, or is about to be."""
+
+        def react(_: Call) -> None:
+            deed()
+
+        moment: dict[str, Callable[[Call], None]] = {"before": react} if before else {"after": react}
+        return self._faults.add(service, operation, target=target, author=author, skip=skip, **moment)
+
+    def step(self) -> None:
+        """Let everybody do what is due; called by the world's ticker."""
+        while (deed := self._next_due()) is not None:
+            try:
+                deed()
+            except Exception:  # a deed that fails must not stop the world; the record shows its request
+                LOG.exception("an actor failed")
+        for autoscaler in list(self._autoscalers):
+            autoscaler.step()
+
+    def _next_due(self) -> Deed | None:
+        with self._lock:
+            if self._agenda and self._agenda[0][0] <= self._clock.now():
+                return self._agenda.pop(0)[2]
+            return None
+
+    # ---- the cluster autoscaler
+
+    def add_autoscaler(self, **options: Any) -> ClusterAutoscaler:
+        """From now on a cluster autoscaler is at work; see its class for the options."""
+        autoscaler = ClusterAutoscaler(
+            [group.name for group in self.scenario.groups],
+            self._clock,
+            self._aws("cluster-autoscaler"),
+            self._kubernetes("cluster-autoscaler"),
+            **options,
+        )
+        self._autoscalers.append(autoscaler)
+        return autoscaler
+
+    # ---- what people and the cloud do
+
+    def reset_max(self, group: str, max_size: int) -> None:
+        """Somebody (Terraform, say) puts a group's maximal size back to what it wrote down."""
+        self._aws(SOMEBODY)("autoscaling").update_auto_scaling_group(AutoScalingGroupName=group, MaxSize=max_size)
+
+    def set_desired(self, group: str, desired: int) -> None:
+        """Somebody scales a group."""
+        self._aws(SOMEBODY)("autoscaling").set_desired_capacity(AutoScalingGroupName=group, DesiredCapacity=desired)
+
+    def spot_loss(self, instance_id: str) -> None:
+        """An instance goes without having been asked for, as spot instances do."""
+        self._aws(SOMEBODY)("ec2").terminate_instances(InstanceIds=[instance_id])
+
+    def stop_instance(self, instance_id: str) -> None:
+        """Somebody stops an instance."""
+        self._aws(SOMEBODY)("ec2").stop_instances(InstanceIds=[instance_id])
+
+    def new_version(self, group: str) -> str:
+        """Somebody publishes a newer image in a newer version of what the group launches; returns that version."""
+        wanted = next(one for one in self.scenario.groups if one.name == group)
+        return self._provisioner.renew(wanted, self._provisioner.new_image())
+
+    def suspend(self, group: str, *processes: str) -> None:
+        """Somebody suspends processes of a group."""
+        self._aws(SOMEBODY)("autoscaling").suspend_processes(
+            AutoScalingGroupName=group, ScalingProcesses=list(processes)
+        )
+
+    def delete_group(self, group: str) -> None:
+        """Somebody deletes a whole node group."""
+        self._aws(SOMEBODY)("autoscaling").delete_auto_scaling_group(AutoScalingGroupName=group, ForceDelete=True)
+
+    def cordon(self, node: str, unschedulable: bool = True) -> None:
+        """Somebody cordons a node, or takes that back."""
+        self._kubernetes(SOMEBODY).patch(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": unschedulable or None}})
+
+    def delete_pod(self, namespace: str, name: str) -> None:
+        """Somebody deletes a pod."""
+        self._kubernetes(SOMEBODY).delete(f"/api/v1/namespaces/{namespace}/pods/{name}")
