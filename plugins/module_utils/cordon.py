@@ -36,7 +36,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
     by_instance,
     list_nodes,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, refuse_negative
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
 
 PARALLEL_WRITES = 16
@@ -58,6 +58,7 @@ def settle_nodes(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, 
     Raises InvalidInput, EvergreenError with reason floor, and what the connections raise; failures that come after
     the first change carry `changed` and `nodes`.
     """
+    refuse_negative(params, "min_ready", "timeout")
     state = params["state"]
     wish = wish_of(params)
     chosen = choose(list_nodes(client), params["nodes"], params["instance_ids"], gone_is_fine=state == "uncordoned")

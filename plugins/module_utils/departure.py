@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group, Instance, Member
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import refuse_negative
 
 # On every instance before it is detached: `<run id>/<final state>`. A run that is killed between the detachment and the
 # end of the instance leaves it running outside its group; by this tag it is found and finished.
@@ -62,8 +63,7 @@ class Request:
                 f"method terminate_in_group cannot leave an instance {final_state}",
                 remedy="Use method detach, or leave the method to auto",
             )
-        if params["min_ready"] is not None and params["min_ready"] < 0:
-            raise InvalidInput("min_ready must not be negative", remedy="Give a number of members, or leave it out")
+        refuse_negative(params, "min_ready", "timeout")
         if method == "auto":
             method = TERMINATE_IN_GROUP if final_state == TERMINATED else DETACH
         return cls(
@@ -79,11 +79,6 @@ class Request:
             timeout=params["timeout"],
             poll_seconds=params["poll_seconds"],
         )
-
-    @property
-    def asks_kubernetes(self) -> bool:
-        """Whether anything of it can only be answered by the cluster."""
-        return self.verify_drained or self.min_ready is not None
 
     @property
     def tag(self) -> dict[str, str]:

@@ -2,12 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a person sees of a wait: not every look, but what is waited for, now and then."""
+"""Waits as a person meets them: the numbers that are given for them, and what is waited for, now and then."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 HEARTBEAT_SECONDS = 30.0
@@ -30,3 +32,10 @@ class Heartbeat:
         if self.due():
             self._call.journal.write("waiting", text=text, **fields)
             self._next = self._call.clock.now() + self._every
+
+
+def refuse_negative(params: Mapping[str, Any], *names: str) -> None:
+    """Raise InvalidInput for the first of these options that is below 0; one that is not given is fine."""
+    for name in names:
+        if params[name] is not None and params[name] < 0:
+            raise InvalidInput(f"{name} is {params[name]:g}", remedy="Give a number of 0 or more, or leave it out")

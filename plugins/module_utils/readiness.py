@@ -33,7 +33,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
     standing,
     summary,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, refuse_negative
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
 
 GONE_STATES = ("shutting-down", "terminated", "stopping", "stopped")
@@ -57,8 +57,7 @@ class Question:
         """From the options of `node_ready`. Raises InvalidInput."""
         if params["looks"] < 1:
             raise InvalidInput("looks must be at least 1", remedy="Give the number of looks in a row that must agree")
-        if params["min_ready"] is not None and params["min_ready"] < 0:
-            raise InvalidInput("min_ready must not be negative", remedy="Give a number of instances, or leave it out")
+        refuse_negative(params, "min_ready", "timeout")
         ids = params["instance_ids"]
         if ids is not None and (params["min_ready"] or 0) > len(set(ids)):
             raise InvalidInput(

@@ -177,7 +177,7 @@ class Removal:
         """One describe of the group, one of the instances outside it, and one list of the Nodes where they matter."""
         group = describe_group(self._aws, self.request.asg_name)
         outside = describe_instances(self._aws, [item for item in self._open() if not group.member(item)])
-        nodes = list_nodes(self._client) if self._client and self.request.asks_kubernetes else []
+        nodes = list_nodes(self._client) if self._client else []
         self._names.update({node.instance_id: node.name for node in nodes if node.instance_id})
         self._last = Sight(group, outside, nodes, self._call.clock.now())
         return self._last
