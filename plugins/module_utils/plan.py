@@ -204,9 +204,9 @@ def _expression_ids(counting: Mapping[str, Host], expression: str) -> list[str]:
         raise InvalidInput(
             f"select expression '{expression}' is not JMESPath: {error}", remedy="See https://jmespath.org"
         ) from error
-    ids = [item.get("instance_id") if isinstance(item, Mapping) else item for item in found or []]
-    strangers = [item for item in ids if item not in counting]
-    if not isinstance(found, (list, type(None))) or strangers:
+    items = [] if found is None else found if isinstance(found, list) else [found]
+    ids = [item.get("instance_id") if isinstance(item, Mapping) else item for item in items]
+    if any(not isinstance(item, str) or item not in counting for item in ids):
         raise InvalidInput(
             f"select expression '{expression}' answers {found!r}",
             remedy="It must answer a list of instance records or ids, such as [?zone=='eu-central-1a']",

@@ -1,0 +1,216 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checkpoint document, the marks on the group, the file store and its lock."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    DepartureMark,
+    HostProgress,
+    Marks,
+    MemberMark,
+    Obligation,
+    Obligations,
+    read_checkpoint,
+    read_departure_mark,
+    read_marks,
+    read_member_mark,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger, Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.store import FileStore, Holder, RunInProgress, StoreError
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Lifeline, Process
+
+ACTIVITY = "5b4e2f5c-7a7b-4a53-9b64-0d9a7d6f3c11"
+MARKS = Marks(
+    run_id="20261121T010203-4f2a9c",
+    target="sha256:0123456789abcdef",
+    started="2026-11-21T01:02:03Z",
+    holder="awx-task-7d9c8b6f5-x2x4z.awx.svc.cluster.local",
+    obligations=Obligations(
+        max_size=Obligation(6, 8), protects_new=Obligation(False, True), processes=("AZRebalance", "ReplaceUnhealthy")
+    ),
+    ledger=Ledger(held=2, turn=3, change=CapacityChange(6, 8, 2, ACTIVITY)),
+    surge=2,
+    unavailable=0,
+    zones={"eu-central-1a": 2, "eu-central-1b": 2, "eu-central-1c": 2},
+)
+
+
+def checkpoint(**changes) -> Checkpoint:
+    values = {
+        "run_id": MARKS.run_id,
+        "started": MARKS.started,
+        "cluster": {"name": "prod", "uid": "u-1", "account": "123456789012", "region": "eu-central-1"},
+        "group": {"name": "shared", "arn": "arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:x"},
+        "target": MARKS.target,
+        "surge": 2,
+        "unavailable": 0,
+        "sizes_before": {"min_size": 3, "max_size": 6, "desired_capacity": 6},
+        "zones_before": dict(MARKS.zones),
+        "members_before": ["i-1", "i-2"],
+        "hosts": {"i-1": HostProgress("template_version", "ip-1", "eu-central-1a", 1, True, "removed", {"gone": "t"})},
+        "waves": [Wave(1, 1, ("i-1",), finished=True)],
+        "obligations": MARKS.obligations,
+        "ledger": MARKS.ledger,
+    }
+    return Checkpoint(**{**values, **changes})
+
+
+def store(folder, **changes) -> FileStore:
+    values = {"directory": str(folder), "account": "1", "region": "eu-central-1", "cluster": "prod", "group": "shared"}
+    return FileStore(**{**values, **changes})
+
+
+class TestMarks:
+    def test_what_is_written_on_the_group_is_read_again(self):
+        assert read_marks(MARKS.as_tags()) == MARKS
+
+    def test_tags_keep_to_what_aws_takes(self):
+        for key, value in MARKS.as_tags().items():
+            assert len(key) <= 128
+            assert len(value) <= 256, key
+            assert re.fullmatch(r"[A-Za-z0-9 +\-=._:/@]*", value), value
+
+    def test_a_group_without_our_tags_has_no_marks(self):
+        assert read_marks({"Name": "shared", "kubernetes.io/cluster/prod": "owned"}) is None
+
+    def test_mangled_tags_are_an_error_with_a_remedy(self):
+        with pytest.raises(CheckpointError, match="take these tags off") as caught:
+            read_marks({**MARKS.as_tags(), "evergreen.eks/max-size": "was=six set_to=8"})
+        assert caught.value.reason == "marks_corrupt"
+
+    def test_instances_carry_who_goes_and_who_was_protected(self):
+        mark = MemberMark("run-1", replace=True, protected=False)
+        assert read_member_mark({"evergreen.eks/member": str(mark)}) == mark
+        assert read_member_mark({"Name": "x"}) is None
+
+    def test_instances_that_leave_carry_how(self):
+        mark = DepartureMark("run-1", turn=4, decrement=True)
+        assert read_departure_mark({"evergreen.eks/departure": str(mark)}) == mark
+        assert read_departure_mark({}) is None
+
+
+class TestDocument:
+    def test_what_is_written_is_read_again(self):
+        assert read_checkpoint(checkpoint().to_json(), "here") == checkpoint()
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("", "checkpoint_corrupt"),
+            ('{"schema": 1, "run_id": "torn', "checkpoint_corrupt"),
+            ("[]", "checkpoint_corrupt"),
+            ('{"schema": 1}', "checkpoint_corrupt"),
+            ('{"schema": "one"}', "checkpoint_newer"),
+            ('{"schema": 99}', "checkpoint_newer"),
+            (json.dumps({**json.loads(checkpoint().to_json()), "hosts": "none"}), "checkpoint_corrupt"),
+            (json.dumps({**json.loads(checkpoint().to_json()), "waves": [{"number": 1}]}), "checkpoint_corrupt"),
+        ],
+    )
+    def test_what_cannot_be_used_names_the_place(self, text, reason):
+        with pytest.raises(CheckpointError, match="/state/shared.json") as caught:
+            read_checkpoint(text, "/state/shared.json")
+        assert caught.value.reason == reason
+
+
+class TestFileStore:
+    def test_it_is_private_keyed_by_all_that_names_a_group_and_leaves_no_scraps(self, tmp_path):
+        place = store(tmp_path, group="team:a/b c")
+        place.save(checkpoint())
+        assert str(place.path.relative_to(tmp_path)) == "1/eu-central-1/prod/team%3Aa%2Fb%20c.json"
+        assert stat.S_IMODE(place.path.stat().st_mode) == 0o600
+        assert [file.name for file in place.path.parent.iterdir()] == [place.path.name]
+        assert place.load() == checkpoint()
+
+    def test_nothing_there_is_no_error(self, tmp_path):
+        assert store(tmp_path).load() is None
+
+    def test_the_end_is_put_aside(self, tmp_path):
+        place = store(tmp_path)
+        place.save(checkpoint())
+        done = place.archive("run-1")
+        assert done.name == "shared.run-1.done.json"
+        assert done.exists()
+        assert place.load() is None
+
+    def test_a_place_that_is_a_file_is_named_with_a_remedy(self, tmp_path):
+        (tmp_path / "1").write_text("not a directory")
+        with pytest.raises(StoreError, match=f"{tmp_path}.*state_dir") as caught:
+            store(tmp_path).save(checkpoint())
+        assert caught.value.reason == "checkpoint_unwritable"
+
+    def test_a_full_disk_leaves_the_old_checkpoint(self, tmp_path, monkeypatch):
+        place = store(tmp_path)
+        place.save(checkpoint())
+
+        def no_space(_handle):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", no_space)
+        with pytest.raises(StoreError, match="No space left on device"):
+            place.save(checkpoint(surge=5))
+        monkeypatch.undo()
+        assert place.load() == checkpoint()
+
+
+class TestLock:
+    @pytest.fixture
+    def sleeper(self):
+        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        yield process
+        process.kill()
+        process.wait()
+
+    @staticmethod
+    def holder_of(pid: int) -> Holder:
+        return Holder.here(Lifeline(Process.of(pid)), operator="anna", since="2026-11-21T01:02:03Z")
+
+    def test_a_living_run_is_named(self, tmp_path, sleeper):
+        store(tmp_path).claim(self.holder_of(sleeper.pid))
+        with pytest.raises(RunInProgress, match=f"held by anna on .*process {sleeper.pid}, since 2026-11-21.*eks_lock"):
+            store(tmp_path).claim(self.holder_of(os.getpid()))
+
+    def test_the_same_run_claims_again(self, tmp_path):
+        me = self.holder_of(os.getpid())
+        store(tmp_path).claim(me)
+        store(tmp_path).claim(replace(me, run_id="run-1"))
+        assert json.loads(store(tmp_path).lock.read_text())["run_id"] == "run-1"
+
+    def test_a_killed_run_gives_way_at_once(self, tmp_path, sleeper):
+        store(tmp_path).claim(self.holder_of(sleeper.pid))
+        sleeper.kill()
+        sleeper.wait()
+        me = self.holder_of(os.getpid())
+        store(tmp_path).claim(me)
+        assert json.loads(store(tmp_path).lock.read_text())["pid"] == os.getpid()
+
+    def test_a_run_on_another_machine_is_never_taken_for_dead(self, tmp_path):
+        me = self.holder_of(os.getpid())
+        store(tmp_path).claim(replace(me, host="elsewhere", boot="another", pid=1))
+        with pytest.raises(RunInProgress, match="nobody can tell"):
+            store(tmp_path).claim(me)
+
+    def test_given_back_it_is_free(self, tmp_path, sleeper):
+        other = self.holder_of(sleeper.pid)
+        store(tmp_path).claim(other)
+        store(tmp_path).release(other)
+        store(tmp_path).claim(self.holder_of(os.getpid()))
+
+    def test_a_torn_lock_holds_nobody(self, tmp_path):
+        place = store(tmp_path)
+        place.claim(self.holder_of(os.getpid()))
+        place.lock.write_text('{"host": "h')
+        place.claim(self.holder_of(os.getpid()))

@@ -1,0 +1,245 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decisions of a rollout, each as a table of examples."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from ansible_collections.evergreen.eks.plugins.module_utils import plan
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Host, Ledger, Wave
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
+
+
+def host(name: str, zone: str = "a", days: int = 0, **rest) -> Host:
+    values = {
+        "lifecycle_state": "InService",
+        "counts": True,
+        "ready": True,
+        "schedulable": True,
+        "node": f"node-{name}",
+    }
+    record = {"instance_id": name, "zone": zone}
+    return Host(name, zone, launched=NOON - timedelta(days=days), record=record, **{**values, **rest})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("12h", 43200), ("7d", 604800), ("1d12h", 129600), (45, 45)]
+)
+def test_durations(text, seconds):
+    assert plan.parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7 days", "-1d", "d7", "1.5h"])
+def test_what_is_no_duration(text):
+    with pytest.raises(InvalidInput, match="is not a duration"):
+        plan.parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("raw", "own_size", "surge", "unavailable"),
+    [
+        ("25%", 6, 2, 1),  # 1.5: up for surge, down for unavailable
+        ("25%", 3, 1, 0),
+        ("100%", 4, 4, 4),
+        (2, 6, 2, 2),
+        ("2", 1, 2, 1),  # nobody can be missing who is not there
+        ("0", 6, 0, 0),
+    ],
+)
+def test_amounts_become_instances(raw, own_size, surge, unavailable):
+    assert plan.surge_count(raw, own_size) == surge
+    assert plan.unavailable_count(raw, own_size) == unavailable
+
+
+@pytest.mark.parametrize("raw", ["-1", "101%", "many", "", "1.5", "%", None])
+def test_what_is_no_amount(raw):
+    with pytest.raises(InvalidInput, match="max_surge cannot be"):
+        plan.surge_count(raw, 6)
+
+
+def test_a_rollout_that_could_replace_nobody_is_refused():
+    with pytest.raises(InvalidInput, match="are both 0 for a group of 3"):
+        plan.limits("0", "25%", 3)  # 25% of 3 is 0, rounded down
+
+
+@pytest.mark.parametrize(
+    "raw", [None, "", "newest", {"older_than": "soon"}, {"instances": []}, {"a": 1, "b": 2}, {"expression": " "}, 3]
+)
+def test_what_is_no_selection(raw):
+    with pytest.raises(InvalidInput):
+        plan.parse_selection(raw)
+
+
+HOSTS = [
+    host("i-1", "a", days=10, outdated="template_version"),
+    host("i-2", "b", days=3),
+    host("i-3", "c", days=8, outdated="image", lifecycle_state="Standby", counts=False),
+    host("i-4", "a", days=1),
+]
+
+
+@pytest.mark.parametrize(
+    ("raw", "chosen"),
+    [
+        ("outdated", {"i-1": "template_version"}),
+        ("all", {"i-1": "template_version", "i-2": "all", "i-4": "all"}),
+        ({"older_than": "2d"}, {"i-1": "older_than", "i-2": "older_than"}),
+        ({"instances": ["i-4", "i-2"]}, {"i-2": "instances", "i-4": "instances"}),
+        ({"expression": "[?zone=='a']"}, {"i-1": "expression", "i-4": "expression"}),
+        ({"expression": "[?zone=='a'].instance_id"}, {"i-1": "expression", "i-4": "expression"}),
+        ({"expression": "[?zone=='x']"}, {}),
+    ],
+)
+def test_who_is_selected(raw, chosen):
+    assert plan.select(HOSTS, plan.parse_selection(raw), NOON) == chosen
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        ({"instances": ["i-9", "i-1"]}, "select names i-9, not in service in this group"),
+        ({"instances": ["i-3"]}, "select names i-3"),  # in Standby
+        ({"expression": "[?"}, "is not JMESPath"),
+        ({"expression": "[].zone"}, "answers"),
+        ({"expression": "length(@)"}, "answers"),
+    ],
+)
+def test_a_selection_that_names_nobody_of_the_group(raw, complaint):
+    with pytest.raises(InvalidInput) as caught:
+        plan.select(HOSTS, plan.parse_selection(raw), NOON)
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("remaining", "surge", "unavailable", "canary", "sizes"),
+    [
+        (6, 2, 0, 1, [1, 2, 2, 1]),
+        (6, 2, 1, 0, [3, 3]),
+        (3, 5, 0, 1, [1, 2]),
+        (2, 1, 0, 3, [1, 1]),  # a canary is no larger than a wave may be
+        (0, 2, 0, 1, []),
+    ],
+)
+def test_the_sizes_of_the_waves(remaining, surge, unavailable, canary, sizes):
+    assert plan.wave_sizes(remaining, surge, unavailable, canary) == sizes
+
+
+def test_a_rerun_keeps_finished_waves_and_ends_the_interrupted_one_first():
+    known = [Wave(1, 1, ("i-1",), finished=True), Wave(2, 2, ("i-2", "i-3")), Wave(3, 2)]
+    waves = plan.plan_waves(known, ["i-3", "i-4", "i-5", "i-6"], surge=2, unavailable=0, canary=1)
+    assert waves == [Wave(1, 1, ("i-1",), finished=True), Wave(2, 1, ("i-3",)), Wave(3, 2), Wave(4, 1)]
+
+
+def test_a_new_wave_never_takes_the_number_of_one_that_was():
+    known = [Wave(1, 1, ("i-1",), finished=True), Wave(2, 2, ("i-2", "i-3"), finished=True), Wave(3, 2)]
+    assert [wave.number for wave in plan.plan_waves(known, ["i-4"], 2, 0, 1)] == [1, 2, 3]
+
+
+SIX_OLD = [host(f"i-{n}") for n in range(1, 7)]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "size", "ledger", "desired", "unavailable", "expected"),
+    [
+        # own, surge, desired, max, wait for, floor
+        (SIX_OLD, 2, Ledger(), 6, 0, (6, 2, 8, 8, 8, 6)),
+        (SIX_OLD, 1, Ledger(), 6, 0, (6, 1, 7, 7, 7, 6)),
+        (SIX_OLD, 3, Ledger(), 6, 1, (6, 2, 8, 8, 8, 5)),
+        (SIX_OLD, 2, Ledger(held=2), 8, 0, (6, 2, 8, 8, 8, 6)),  # an interrupted run had launched them
+        (SIX_OLD, 2, Ledger(held=2), 9, 0, (7, 2, 9, 9, 9, 7)),  # and an autoscaler has added one
+        ([*SIX_OLD[:5], host("i-6", schedulable=False)], 2, Ledger(), 6, 0, (6, 2, 8, 8, 7, 6)),  # a sick one costs 0
+        ([host("i-6")], 2, Ledger(held=2), 8, 0, (6, 2, 8, 8, 7, 6)),  # one left, two held
+    ],
+)
+def test_what_a_wave_needs(hosts, size, ledger, desired, unavailable, expected):
+    selected = [host.instance_id for host in hosts]
+    sizes = plan.wave_needs(hosts, Wave(1, size), selected, ledger, desired, 7, surge=2, unavailable=unavailable)
+    own, surge, to, most, min_ready, floor = expected
+    assert (sizes.own, sizes.surge, sizes.desired_capacity) == (own, surge, to)
+    assert (sizes.max_size, sizes.min_ready, sizes.floor) == (max(7, most), min_ready, floor)
+
+
+def test_victims_are_chosen_where_new_nodes_are_ready_and_the_cordoned_and_the_sick_go_first():
+    old = [
+        host("i-1", "a", days=9),
+        host("i-2", "b", days=8),
+        host("i-3", "c", days=7),
+        host("i-4", "c", days=6, schedulable=False),
+        host("i-5", "a", days=5, schedulable=False, ours=True),
+    ]
+    new = [host("i-8", "b"), host("i-9", "c", schedulable=False)]
+    everybody = plan.choose(old + new, [item.instance_id for item in old], 5)
+    assert everybody == ["i-5", "i-4", "i-2", "i-1", "i-3"]
+
+
+def test_only_as_many_leave_with_a_decrement_as_we_hold():
+    assert plan.split_departure(["i-1", "i-2", "i-3"], held=2) == (["i-1", "i-2"], ["i-3"])
+    assert plan.split_departure(["i-1"], held=2) == (["i-1"], [])
+
+
+RAISED = (
+    "At 2026-11-21T12:00:00Z a user request explicitly set group desired capacity changing the desired capacity "
+    "from 6 to 8."
+)
+ANNOUNCED = Ledger(held=0, turn=1, change=CapacityChange(was=6, to=8, becomes=2, after="old"))
+
+
+@pytest.mark.parametrize(
+    ("desired", "causes", "held"),
+    [
+        (6, [], 0),  # killed before the call
+        (8, [], 2),  # killed after it
+        (9, [("new", RAISED), ("old", "")], 2),  # and an autoscaler added one
+        (6, [("new", RAISED), ("old", "")], 2),  # and an autoscaler took two of the group's own
+        (7, [("old", RAISED)], 0),  # that rise was an earlier one; the autoscaler added one
+        (7, [("new", RAISED.replace("6 to 8", "6 to 80"))], 0),
+    ],
+)
+def test_was_the_announced_change_of_capacity_made(desired, causes, held):
+    assert plan.settle(ANNOUNCED, desired, causes, shrunk=0) == Ledger(held=held, turn=1)
+
+
+def test_departures_with_a_decrement_lower_what_we_hold():
+    assert plan.settle(Ledger(held=2, turn=4), 7, [], shrunk=1) == Ledger(held=1, turn=4)
+    assert plan.settle(Ledger(held=1, turn=4), 6, [], shrunk=2).held == 0
+
+
+@pytest.mark.parametrize(
+    ("cause", "ours"),
+    [
+        (
+            "instance i-1 was taken out of service in response to a user request, shrinking the capacity from 8 to 7.",
+            True,
+        ),
+        ("instance i-1 was taken out of service in response to a user request.", False),
+        (
+            "instance i-1 was taken out of service in response to an EC2 health check",
+            False,
+        ),
+        (
+            "instance i-2 was taken out of service in response to a user request, shrinking the capacity from 8 to 7.",
+            None,
+        ),
+    ],
+)
+def test_did_the_group_shrink_with_this_instance(cause, ours):
+    assert plan.left_by_request("i-1", [("id", f"At 2026-11-21T12:00:00Z {cause}")]) is ours
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "worse"),
+    [
+        ({"a": 2, "b": 2, "c": 2}, {"a": 2, "b": 2, "c": 2}, False),
+        ({"a": 2, "b": 2, "c": 2}, {"a": 3, "b": 2, "c": 2}, False),  # one apart is as even as 7 can be
+        ({"a": 2, "b": 2, "c": 2}, {"a": 4, "b": 2}, True),
+        ({"a": 4, "b": 2}, {"a": 4, "b": 2}, False),  # it was so before
+    ],
+)
+def test_zones(before, now, worse):
+    assert plan.zones_worse(before, now) is worse
