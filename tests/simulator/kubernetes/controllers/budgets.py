@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from simulator.kubernetes.controllers.budget_arithmetic import CannotCount, Scale, status_after
 from simulator.kubernetes.controllers.cache import Event
 from simulator.kubernetes.controllers.controller import Controller
@@ -32,55 +34,64 @@ class DisruptionController(Controller):
     watches = ("poddisruptionbudgets", "pods", "replicasets", "deployments", "statefulsets")
 
     def start(self) -> None:
-        self._covers: dict[Key, Predicate] = {}  # budget -> does it select pods with these labels?
-        self._covered: dict[Key, set[Key]] = {}  # budget -> its pods
-        self._selectors: dict[Key, Object | None] = {}
+        self._selectors: dict[str, dict[Key, tuple[Object | None, Predicate]]] = defaultdict(dict)  # by namespace
+        self._pods: dict[Key, set[Key]] = {}  # budget -> the pods it covers
+        self._budgets: dict[Key, set[Key]] = defaultdict(set)  # pod -> the budgets that cover it
 
     def observe(self, event: Event) -> None:
         namespace, _ = key = key_of(event.object)
         if event.resource == "poddisruptionbudgets":
             self._observe_budget(key, event)
         elif event.resource == "pods":
-            for budget in self._budgets_in(namespace):
-                self._observe_pod(budget, key, event)
-        elif event.old is None or _replicas(event.old) != _replicas(event.object) or event.kind == "DELETED":
-            for budget in self._budgets_in(namespace):
+            self._observe_pod(key, event)
+        elif event.kind != "MODIFIED" or event.old is None or _replicas(event.old) != _replicas(event.object):
+            for budget in self._selectors[namespace]:
                 self.enqueue(budget)
 
-    def _budgets_in(self, namespace: str) -> list[Key]:
-        return [key_of(budget) for budget in self.cache.namespaced("poddisruptionbudgets", namespace)]
-
     def _observe_budget(self, key: Key, event: Event) -> None:
-        if event.kind == "DELETED":
-            for known in (self._covers, self._covered, self._selectors):
-                known.pop(key, None)
-            return
         selector = event.object["spec"].get("selector")
-        if key not in self._covers or self._selectors[key] != selector:
-            self._selectors[key] = selector
-            self._covers[key] = covers = object_selector(selector)
-            pods = self.cache.namespaced("pods", key[0])
-            self._covered[key] = {key_of(pod) for pod in pods if covers(labels_of(pod))}
+        known = self._selectors[key[0]].get(key)
+        if event.kind == "DELETED" or known is None or known[0] != selector:
+            for pod in self._pods.pop(key, ()):
+                self._budgets[pod].discard(key)
+            self._selectors[key[0]].pop(key, None)
+        if event.kind == "DELETED":
+            return
+        if key not in self._pods:
+            self._pods[key] = set()
+            self._selectors[key[0]][key] = (selector, object_selector(selector))
+            for pod in self.cache.namespaced("pods", key[0]):
+                self._cover(key_of(pod), pod)
         self.enqueue(key)
 
-    def _observe_pod(self, budget: Key, pod: Key, event: Event) -> None:
-        if budget not in self._covers:
-            return
-        covered = self._covered[budget]
-        before = pod in covered
-        after = event.kind != "DELETED" and self._covers[budget](labels_of(event.object))
-        if after:
-            covered.add(pod)
-        else:
-            covered.discard(pod)
-        if before or after:
+    def _observe_pod(self, key: Key, event: Event) -> None:
+        before = self._budgets.get(key, set())
+        for budget in before:
             self.enqueue(budget)
+        if event.kind == "DELETED":
+            for budget in before:
+                self._pods[budget].discard(key)
+            self._budgets.pop(key, None)
+        elif event.old is None or labels_of(event.old) != labels_of(event.object):
+            self._cover(key, event.object)
+
+    def _cover(self, key: Key, pod: Object) -> None:
+        """Find out which budgets cover the pod."""
+        labels = labels_of(pod)
+        for budget, (_, selects) in self._selectors[key[0]].items():
+            if selects(labels):
+                self._pods[budget].add(key)
+                self._budgets[key].add(budget)
+                self.enqueue(budget)
+            else:
+                self._pods[budget].discard(key)
+                self._budgets[key].discard(budget)
 
     def reconcile(self, key: Key) -> None:
         budget = self.cache.get("poddisruptionbudgets", *key)
         if budget is None:
             return
-        pods = [pod for name in self._covered[key] if (pod := self.cache.get("pods", *name)) is not None]
+        pods = [pod for name in self._pods[key] if (pod := self.cache.get("pods", *name)) is not None]
         timeout = self.timings.disrupted_pod_timeout
         try:
             status = status_after(budget, pods, self._scale, self.clock.now(), timeout)

@@ -9,12 +9,13 @@ The words are those of the real scheduler's messages, because people (and tools)
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from simulator.kubernetes.controllers.objects import Object, labels_of, node_of, quantity
+from simulator.kubernetes.controllers.objects import ZONE, Object, labels_of, node_of, quantity
 from simulator.kubernetes.selectors import selects
 
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
@@ -39,18 +40,25 @@ class Requests:
     memory: float
 
 
-@dataclass
 class NodeInfo:
     """A node with what the pods bound to it have taken."""
 
-    node: Object
-    pods: dict[str, Requests] = field(default_factory=dict)  # by UID
-    cpu: float = 0.0
-    memory: float = 0.0
+    def __init__(self, node: Object):
+        self.pods: dict[str, Requests] = {}  # by UID
+        self.cpu = 0.0
+        self.memory = 0.0
+        self.look_at(node)
 
-    @property
-    def name(self) -> str:
-        return self.node["metadata"]["name"]
+    def look_at(self, node: Object) -> None:
+        """The node as it is now. What it offers is read once, since every pod will be compared with it."""
+        self.node = node
+        self.name: str = node["metadata"]["name"]
+        self.zone = labels_of(node).get(ZONE, "")
+        allocatable = (node.get("status") or {}).get("allocatable") or {}
+        self.most_pods = quantity(allocatable.get("pods", 110))
+        # A hair of tolerance: sums of 0.1 cores are not exact in floating point.
+        self.most_cpu = quantity(allocatable["cpu"]) + 1e-6 if "cpu" in allocatable else math.inf
+        self.most_memory = quantity(allocatable["memory"]) + 1e-6 if "memory" in allocatable else math.inf
 
     def add(self, uid: str, requests: Requests) -> None:
         if uid not in self.pods:
@@ -152,13 +160,11 @@ def misfit(pod: Object, wanted: Requests, info: NodeInfo) -> str | None:
         return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
     if not matches_node(spec, node):
         return AFFINITY
-    allocatable = (node.get("status") or {}).get("allocatable") or {}
-    if len(info.pods) + 1 > quantity(allocatable.get("pods", 110)):
+    if len(info.pods) + 1 > info.most_pods:
         return TOO_MANY_PODS
-    # A hair of tolerance: sums of 0.1 cores are not exact in floating point.
-    if "cpu" in allocatable and info.cpu + wanted.cpu > quantity(allocatable["cpu"]) + 1e-6:
+    if info.cpu + wanted.cpu > info.most_cpu:
         return "Insufficient cpu"
-    if "memory" in allocatable and info.memory + wanted.memory > quantity(allocatable["memory"]) + 1e-6:
+    if info.memory + wanted.memory > info.most_memory:
         return "Insufficient memory"
     return None
 

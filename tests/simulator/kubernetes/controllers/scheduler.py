@@ -10,7 +10,6 @@ from collections import Counter
 from simulator.kubernetes.controllers.cache import Event, path_to
 from simulator.kubernetes.controllers.controller import Controller
 from simulator.kubernetes.controllers.objects import (
-    ZONE,
     Key,
     Object,
     annotations_of,
@@ -79,10 +78,11 @@ class Scheduler(Controller):
             info = self._nodes[name] = NodeInfo(event.object)
             for pod in self.cache.pods_on(name):
                 self._account(info, pod)
-        elif not _scheduling_changed(info.node, event.object):
-            info.node = event.object
-            return
-        info.node = event.object
+        else:
+            changed = _scheduling_changed(info.node, event.object)
+            info.look_at(event.object)
+            if not changed:
+                return
         self._retry_on(info)
 
     def _observe_pod(self, event: Event) -> None:
@@ -161,9 +161,8 @@ class Scheduler(Controller):
 
         def preference(info: NodeInfo) -> tuple[bool, int, int, int, int, str]:
             """Where the claim's volume is being made; no soft taints; away from its siblings; where few pods are."""
-            zone = labels_of(info.node).get(ZONE, "")
             taints = soft_taints(pod, info.node)
-            return info.name != selected, taints, by_zone[zone], by_node[info.name], len(info.pods), info.name
+            return info.name != selected, taints, by_zone[info.zone], by_node[info.name], len(info.pods), info.name
 
         return min(fitting, key=preference)
 
@@ -186,7 +185,7 @@ class Scheduler(Controller):
                 info = self._nodes.get(node_of(other))
                 if info is not None and is_active(other):
                     by_node[info.name] += 1
-                    by_zone[labels_of(info.node).get(ZONE, "")] += 1
+                    by_zone[info.zone] += 1
         return by_node, by_zone
 
     def _bind(self, pod: Object, info: NodeInfo) -> None:
