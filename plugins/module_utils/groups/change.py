@@ -75,23 +75,15 @@ def set_protection(aws: Aws, name: str, ids: Iterable[str], protected: bool) -> 
 def suspend_processes(aws: Aws, name: str, processes: Sequence[str]) -> None:
     """Suspend these scaling processes. None given means none (AWS would take it for all)."""
     if processes:
-        _repeated(
-            aws,
-            "autoscaling:SuspendProcesses",
-            name,
-            lambda: _autoscaling(aws).suspend_processes(AutoScalingGroupName=name, ScalingProcesses=list(processes)),
-        )
+        send = _autoscaling(aws).suspend_processes
+        _repeated(aws, name, send, "SuspendProcesses", AutoScalingGroupName=name, ScalingProcesses=list(processes))
 
 
 def resume_processes(aws: Aws, name: str, processes: Sequence[str]) -> None:
     """Resume these scaling processes. None given means none (AWS would take it for all)."""
     if processes:
-        _repeated(
-            aws,
-            "autoscaling:ResumeProcesses",
-            name,
-            lambda: _autoscaling(aws).resume_processes(AutoScalingGroupName=name, ScalingProcesses=list(processes)),
-        )
+        send = _autoscaling(aws).resume_processes
+        _repeated(aws, name, send, "ResumeProcesses", AutoScalingGroupName=name, ScalingProcesses=list(processes))
 
 
 def tag_group(aws: Aws, name: str, tags: Mapping[str, str]) -> None:
@@ -99,16 +91,14 @@ def tag_group(aws: Aws, name: str, tags: Mapping[str, str]) -> None:
     _check_lengths(tags, f"Auto Scaling group {name}")
     entries = [{**_group_tag(name, key), "Value": value, "PropagateAtLaunch": False} for key, value in tags.items()]
     if entries:
-        send = lambda: _autoscaling(aws).create_or_update_tags(Tags=entries)  # noqa: E731
-        _repeated(aws, "autoscaling:CreateOrUpdateTags", name, send)
+        _repeated(aws, name, _autoscaling(aws).create_or_update_tags, "CreateOrUpdateTags", Tags=entries)
 
 
 def untag_group(aws: Aws, name: str, keys: Iterable[str]) -> None:
     """Take these tags off the group; those that it does not have are no error."""
     entries = [_group_tag(name, key) for key in keys]
     if entries:
-        send = lambda: _autoscaling(aws).delete_tags(Tags=entries)  # noqa: E731
-        _repeated(aws, "autoscaling:DeleteTags", name, send)
+        _repeated(aws, name, _autoscaling(aws).delete_tags, "DeleteTags", Tags=entries)
 
 
 def tag_instances(aws: Aws, ids: Iterable[str], tags: Mapping[str, str]) -> list[str]:
@@ -205,20 +195,16 @@ def _autoscaling(aws: Aws) -> Any:
 
 
 def _update(aws: Aws, name: str, **changes: Any) -> None:
-    _repeated(
-        aws,
-        "autoscaling:UpdateAutoScalingGroup",
-        name,
-        lambda: _autoscaling(aws).update_auto_scaling_group(AutoScalingGroupName=name, **changes),
-    )
+    send = _autoscaling(aws).update_auto_scaling_group
+    _repeated(aws, name, send, "UpdateAutoScalingGroup", AutoScalingGroupName=name, **changes)
 
 
-def _repeated(aws: Aws, action: str, name: str, send: Callable[[], Any]) -> None:
+def _repeated(aws: Aws, name: str, send: Callable[..., Any], operation: str, **request: Any) -> None:
     """Send an absolute request about a group, again while AWS is busy with that group."""
     for pause in (*CONTENTION_PAUSES, None):
         try:
-            with group_errors(action, name):
-                send()
+            with group_errors(f"autoscaling:{operation}", name):
+                send(**request)
             return
         except AwsError as error:
             if pause is None or error.code not in CONTENTION:
@@ -244,14 +230,9 @@ def _protect(aws: Aws, name: str, ids: list[str], protected: bool) -> list[str]:
 
 
 def _set_protection(aws: Aws, name: str, ids: list[str], protected: bool) -> None:
-    _repeated(
-        aws,
-        "autoscaling:SetInstanceProtection",
-        name,
-        lambda: _autoscaling(aws).set_instance_protection(
-            AutoScalingGroupName=name, InstanceIds=ids, ProtectedFromScaleIn=protected
-        ),
-    )
+    send = _autoscaling(aws).set_instance_protection
+    request = {"AutoScalingGroupName": name, "InstanceIds": ids, "ProtectedFromScaleIn": protected}
+    _repeated(aws, name, send, "SetInstanceProtection", **request)
 
 
 def _on_existing(aws: Aws, action: str, ids: list[str], size: int, send: Callable[[list[str]], Any]) -> list[str]:

@@ -154,7 +154,7 @@ class LaunchLookup:
             answer = self._aws.client("ec2").describe_launch_template_versions(
                 **by, Versions=[version or "$Default"], ResolveAlias=True
             )
-        if not answer["LaunchTemplateVersions"]:
+        if not answer.get("LaunchTemplateVersions"):
             raise EvergreenError(
                 f"AWS does not know {what}", reason="not_found", remedy="Give the group one that exists"
             )
@@ -172,7 +172,7 @@ class LaunchLookup:
         what = f"launch configuration {name} of Auto Scaling group {group}"
         with aws_errors("autoscaling:DescribeLaunchConfigurations", what):
             answer = self._aws.client("autoscaling").describe_launch_configurations(LaunchConfigurationNames=[name])
-        if not answer["LaunchConfigurations"]:
+        if not answer.get("LaunchConfigurations"):
             raise EvergreenError(
                 f"AWS does not know {what}", reason="not_found", remedy="Give the group one that exists"
             )
@@ -189,7 +189,7 @@ class LaunchLookup:
         what = f"Systems Manager parameter {parameter}, the image of Auto Scaling group {group}"
         with aws_errors("ssm:GetParameters", what):
             answer = self._aws.client("ssm").get_parameters(Names=[parameter])
-        if not answer["Parameters"]:
+        if not answer.get("Parameters"):
             raise EvergreenError(
                 f"AWS does not know {what}", reason="not_found", remedy="Create it, or change the template"
             )
