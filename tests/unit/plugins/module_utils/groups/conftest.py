@@ -5,9 +5,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore import loaders
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_models_read_once() -> Iterator[None]:
+    """Every session of botocore reads AWS's service models anew, which takes longer than these tests."""
+    loader = loaders.create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loaders, "create_loader", lambda _search_path=None: loader)
+        yield
 
 
 @pytest.fixture(autouse=True)
