@@ -129,11 +129,11 @@ class DeploymentController(Controller):
         grown = min(wanted, now + max(0, wanted + surge - now - before))
         if grown != now:
             self._scale(new, grown)
-        ready = sum(status_of(item).get("readyReplicas", 0) for item in [new, *old])
+        ready = sum(_staying(item) for item in [new, *old])
         spare = max(0, ready - (wanted - unavailable))
         for item in old:
             replicas = item["spec"].get("replicas", 1)
-            unready = replicas - min(replicas, status_of(item).get("readyReplicas", 0))
+            unready = replicas - _staying(item)
             gone = min(replicas, unready + spare)
             if gone:
                 spare -= max(0, gone - unready)
@@ -160,3 +160,8 @@ class DeploymentController(Controller):
             ),
         }
         self.patch_status("deployments", deployment, status)
+
+
+def _staying(replica_set: Object) -> int:
+    """Its Ready pods, less those that it is about to delete because it was scaled down."""
+    return min(status_of(replica_set).get("readyReplicas", 0), replica_set["spec"].get("replicas", 1))
