@@ -1,14 +1,15 @@
 # Copyright: Contributors to the evergreen.eks project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How things stand at one moment: groups, instances and nodes, as the APIs tell it to an operator."""
+"""How things stand at one moment: groups, instances and nodes, as they really are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.identities import AwsClients
+from simulator.aws.scaling_model import Group, Member
+from simulator.aws.server import Cloud
 from simulator.kubernetes.resources import NODES, PODS
 from simulator.kubernetes.store import Store
 from simulator.nodes import is_ready
@@ -66,56 +67,48 @@ class Snapshot:
     pods_not_ready: tuple[str, ...]
 
 
-def take_snapshot(at: float, aws: AwsClients, store: Store) -> Snapshot:
-    """Ask for everything."""
+def take_snapshot(at: float, cloud: Cloud, store: Store) -> Snapshot:
+    """Look at everything from inside; no request is made for it."""
     pods = [stored.object for stored in store.all(PODS)]
+    with cloud.lock:
+        cloud.settle()
+        groups = {name: _group(group) for name, group in sorted(cloud.scaling.groups.items())}
+        running = {
+            view.instance_id: dict(cloud.compute.backend.tags.get(view.instance_id, {}))
+            for view in cloud.compute.views()
+            if view.state in ("pending", "running")
+        }
     return Snapshot(
         at=at,
-        groups={group.name: group for group in _groups(aws)},
+        groups=groups,
         nodes={node.instance_id: node for node in map(_node, (stored.object for stored in store.all(NODES)))},
-        running=_running(aws),
+        running=running,
         pods={_named(pod): pod["spec"].get("nodeName", "") for pod in pods if should_be_evicted(pod)},
         pods_not_ready=tuple(_named(pod) for pod in pods if not _settled(pod)),
     )
 
 
-def _groups(aws: AwsClients) -> list[GroupState]:
-    pages = aws("autoscaling").get_paginator("describe_auto_scaling_groups").paginate()
-    return [_group(found) for page in pages for found in page["AutoScalingGroups"]]
-
-
-def _group(found: dict[str, Any]) -> GroupState:
+def _group(group: Group) -> GroupState:
     return GroupState(
-        name=found["AutoScalingGroupName"],
-        min_size=found["MinSize"],
-        max_size=found["MaxSize"],
-        desired=found["DesiredCapacity"],
-        protects_new=found.get("NewInstancesProtectedFromScaleIn", False),
-        suspended=frozenset(process["ProcessName"] for process in found.get("SuspendedProcesses", [])),
-        tags={tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
-        instances={member["InstanceId"]: _instance(member) for member in found["Instances"]},
+        name=group.name,
+        min_size=group.min_size,
+        max_size=group.max_size,
+        desired=group.desired,
+        protects_new=group.protects_new,
+        suspended=frozenset(group.suspended),
+        tags={key: str(tag.get("Value", "")) for key, tag in group.tags.items()},
+        instances={member.instance_id: _instance(member) for member in group.members.values()},
     )
 
 
-def _instance(member: dict[str, Any]) -> InstanceState:
+def _instance(member: Member) -> InstanceState:
     return InstanceState(
-        instance_id=member["InstanceId"],
-        zone=member["AvailabilityZone"],
-        lifecycle=member["LifecycleState"],
-        protected=member["ProtectedFromScaleIn"],
-        version=member.get("LaunchTemplate", {}).get("Version") or member.get("LaunchConfigurationName", ""),
+        instance_id=member.instance_id,
+        zone=member.zone,
+        lifecycle=member.state,
+        protected=member.protected,
+        version=member.template.version if member.template else member.configuration,
     )
-
-
-def _running(aws: AwsClients) -> dict[str, dict[str, str]]:
-    states = {"Name": "instance-state-name", "Values": ["pending", "running"]}
-    pages = aws("ec2").get_paginator("describe_instances").paginate(Filters=[states])
-    return {
-        instance["InstanceId"]: {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
-        for page in pages
-        for reservation in page["Reservations"]
-        for instance in reservation["Instances"]
-    }
 
 
 def _node(node: dict[str, Any]) -> NodeState:

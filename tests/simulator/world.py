@@ -57,6 +57,7 @@ class World:
         self.home = Path(home or self._own_home or "")
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.beginning: Snapshot
+        self._aws_clients: dict[str, AwsClients] = {}
         self._make_servers()
         self._make_inhabitants()
         self._ended = threading.Event()
@@ -134,7 +135,9 @@ class World:
 
     def aws(self, author: str = OPERATOR) -> AwsClients:
         """boto3 clients for the world's AWS: ``world.aws()("autoscaling")``."""
-        return AwsClients(self.cloud.url, self.scenario.region, author)
+        if author not in self._aws_clients:
+            self._aws_clients[author] = AwsClients(self.cloud.url, self.scenario.region, author)
+        return self._aws_clients[author]
 
     def client(self, author: str = OPERATOR) -> ApiClient:
         """A client of the Kubernetes API in this process."""
@@ -142,7 +145,7 @@ class World:
 
     def snapshot(self) -> Snapshot:
         """How things stand now."""
-        return take_snapshot(self.clock.now(), self.aws(), self.kubernetes.store)
+        return take_snapshot(self.clock.now(), self.cloud, self.kubernetes.store)
 
     def wait_until(self, condition: Callable[[Snapshot], Any], what: str, seconds: float = 600.0) -> Snapshot:
         """Wait for that many seconds of the world at most; AssertionError with ``what`` when it does not come true."""
