@@ -18,7 +18,8 @@ options:
   state_store:
     description:
       - Where checkpoints are kept.
-      - V(file) keeps them below O(state_dir) as C(<account>/<region>/<cluster>/<group>.json), readable by their owner only.
+      - V(file) keeps them below O(state_dir) as C(<account>/<region>/<cluster>/<group>.json), readable by their owner
+        only.
     type: str
     choices: [file]
     default: file
@@ -35,10 +36,10 @@ options:
       select:
         description:
           - Which instances are replaced. V(outdated), those that differ from what the group would launch now, or V(all).
-          - Or a dictionary with one key. C(older_than) takes a duration such as V(7d). C(instances) takes a list of ids.
-          - C(expression) takes a JMESPath expression over the list of instance records (C(instance_id), C(zone),
-            C(lifecycle_state), C(instance_type), C(launch_version), C(image_id), C(launch_time), C(tags), C(outdated),
-            C(node), C(ready), C(kubelet_version), C(labels)) that answers records or ids.
+          - Or a dictionary with one key. C(older_than) takes a duration such as V(7d), C(instances) a list of ids.
+          - C(expression) takes a JMESPath expression over the list of instance records that answers records or ids.
+            A record has C(instance_id), C(zone), C(lifecycle_state), C(instance_type), C(launch_version),
+            C(image_id), C(launch_time), C(tags), C(outdated), C(node), C(ready), C(kubelet_version) and C(labels).
         type: raw
         default: outdated
       max_surge:

@@ -1,0 +1,70 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the rollout share: running it, killing it, and judging it by the world's own record."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from simulator.checks import Expected, broken_invariants
+from simulator.record import Call
+from simulator.runs import Run, kill_group, start_ansible_playbook
+from simulator.snapshot import Snapshot
+from simulator.world import World
+
+PLAYBOOK = "evergreen.eks.rollout"
+
+
+def variables(world: World, **own: Any) -> dict[str, Any]:
+    """The variables of a run over all node groups of the world, with polls that suit the speed of its clock."""
+    return {
+        "eks_cluster_name": world.scenario.cluster,
+        "eks_node_groups": [group.name for group in world.scenario.groups],
+        "eks_poll_seconds": 0.1,
+        "eks_delete_emptydir_data": True,
+        **own,
+    }
+
+
+def roll(world: World, *arguments: str, **own: Any) -> Run:
+    """`ansible-playbook evergreen.eks.rollout`, to its end."""
+    return world.playbook(PLAYBOOK, variables(world, **own), *arguments)
+
+
+def roll_until_killed(
+    world: World, service: str, operation: str, *, skip: int = 0, before: bool = False, **own: Any
+) -> Call:
+    """Start the rollout and kill all its processes at the given request: before it is served, or after it was."""
+    process = start_ansible_playbook(world.env(), PLAYBOOK, variables(world, **own), capture=True)
+    seen: list[Call] = []
+
+    def kill(call: Call) -> None:
+        seen.append(call)
+        kill_group(process)
+
+    moment = {"before": kill} if before else {"after": kill}
+    world.faults.add(service, operation, author="evergreen", skip=skip, **moment)
+    stdout, stderr = process.communicate(timeout=300)
+    assert seen, f"no {operation} was seen to kill at:\n{stdout}{stderr}"
+    assert process.returncode == -9
+    return seen[0]
+
+
+def checkpoints(world: World) -> list[Path]:
+    """The checkpoint files of unfinished runs."""
+    return [path for path in (world.home / "state").rglob("*.json") if not path.name.endswith(".done.json")]
+
+
+def everything_outdated(before: Snapshot) -> dict[str, list[str]]:
+    """Group -> its instances, where the whole world is outdated."""
+    return {name: sorted(group.instances) for name, group in before.groups.items()}
+
+
+def problems(world: World, selected: Mapping[str, Collection[str]] | None = None, **expected: Any) -> list[str]:
+    """The invariants that do not hold after a rollout that has come to its end; none, if all is well."""
+    after = world.wait_until(lambda now: not now.pods_not_ready, "every pod is Ready")
+    chosen = everything_outdated(world.beginning) if selected is None else selected
+    return broken_invariants(world.record, world.beginning, after, Expected(selected=chosen, **expected))

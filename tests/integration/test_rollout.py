@@ -1,0 +1,186 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rollout from end to end, judged by the invariants over the world's own record."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from integration.rollouts import checkpoints, problems, roll, roll_until_killed, variables
+
+from simulator.checks import nothing_changed
+from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario, StatefulSet
+from simulator.world import World
+
+WORKLOADS = [
+    Deployment("web", replicas=4, group="shared", budget=Budget(min_available=3)),
+    Deployment("cache", replicas=1, group="shared", emptydir=True),
+]
+ONE_GROUP = Scenario(groups=[NodeGroup("shared", size=3)], workloads=WORKLOADS)
+TWO_NODES = Scenario(groups=[NodeGroup("shared", size=2)], workloads=WORKLOADS)
+
+
+def test_a_rollout_replaces_every_outdated_node_and_a_second_run_changes_nothing(world: World):
+    run = roll(world)
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+
+    calls_so_far = world.record.calls()[-1].number
+    again = roll(world)
+    assert again.rc == 0, again.output
+    assert "nothing to do" in again.stdout
+    assert nothing_changed(world.record, since=calls_so_far) == []
+
+
+@pytest.mark.scenario(ONE_GROUP)
+def test_check_mode_shows_the_plan_and_sends_no_change(world: World):
+    run = roll(world, "--check", "--diff")
+    assert run.rc == 0, run.output
+    assert "3 to replace in 3 waves of 1+1+1" in run.stdout
+    assert nothing_changed(world.record) == []
+    dry = world.record.calls(author="evergreen", operation="POST pods/eviction")
+    assert len(dry) == 5
+    assert all(call.dry_run for call in dry)
+    assert list((world.home / "state").rglob("*")) == []
+
+
+@pytest.mark.scenario(ONE_GROUP)
+def test_the_plan_playbook_sends_no_change(world: World):
+    run = world.playbook("evergreen.eks.plan", variables(world))
+    assert run.rc == 0, run.output
+    assert "3 to replace in 3 waves of 1+1+1" in run.stdout
+    assert nothing_changed(world.record) == []
+
+
+@pytest.mark.parametrize(
+    ("amounts", "missing"),
+    [
+        ({"eks_max_surge": "100%", "eks_canary": "0"}, 0),
+        ({"eks_max_surge": 0, "eks_max_unavailable": "1"}, 1),
+        ({"eks_max_surge": "1", "eks_max_unavailable": "40%", "eks_canary": 0}, 1),
+    ],
+    ids=["all at once", "no surge", "both"],
+)
+@pytest.mark.scenario(ONE_GROUP)
+def test_amounts(world: World, amounts, missing):
+    run = roll(world, **amounts)
+    assert run.rc == 0, run.output
+    assert problems(world, max_unavailable={"shared": missing}) == []
+
+
+@pytest.mark.scenario(
+    Scenario(
+        groups=[NodeGroup("data", size=3)],
+        workloads=[StatefulSet("db", replicas=3, group="data", budget=Budget(max_unavailable=1), zonal_volume=True)],
+    )
+)
+def test_zonal_volumes_find_their_pods_again(world: World):
+    run = roll(world)
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+
+
+def some(world: World) -> list[str]:
+    return sorted(world.beginning.groups["shared"].instances)[:1]
+
+
+@pytest.mark.scenario(ONE_GROUP.with_group("shared", outdated=False))
+def test_named_instances_only(world: World):
+    run = roll(world, eks_select=json.dumps({"instances": some(world)}))
+    assert run.rc == 0, run.output
+    assert problems(world, {"shared": some(world)}) == []
+
+
+@pytest.mark.scenario(ONE_GROUP.with_group("shared", outdated=False))
+def test_all_are_frozen_at_the_first_gather(world: World):
+    roll_until_killed(world, "kubernetes", "^POST pods/eviction$", eks_select="all")
+    run = roll(world, eks_select="all")
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+
+
+@pytest.mark.scenario(
+    ONE_GROUP.with_group("shared", suspended=("AZRebalance", "ScheduledActions"), max_size=5, protected=True)
+)
+def test_what_was_so_before_stays_so(world: World):
+    run = roll(world)
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+
+
+# One kill in each stage; with the checkpoint lost, what stands on the group, the instances and the nodes must do.
+KILLS = {
+    "reserve": ("autoscaling", "^CreateOrUpdateTags$", {}),
+    "scale_up": ("autoscaling", "^(SetDesiredCapacity|UpdateAutoScalingGroup)$", {"skip": 2}),
+    "cordon": ("kubernetes", "^PATCH nodes$", {"skip": 4}),
+    "drain": ("kubernetes", "^POST pods/eviction$", {}),
+    "terminate": ("autoscaling", "^TerminateInstanceInAutoScalingGroup$", {}),
+    "restore": ("autoscaling", "^DeleteTags$", {}),
+}
+
+
+@pytest.mark.parametrize("checkpoint", ["kept", "lost"])
+@pytest.mark.parametrize("stage", KILLS)
+@pytest.mark.scenario(TWO_NODES)
+def test_killed_it_goes_on(world: World, stage: str, checkpoint: str):
+    service, operation, more = KILLS[stage]
+    roll_until_killed(world, service, operation, **more)
+    if checkpoint == "lost":
+        for path in checkpoints(world):
+            path.unlink()
+    run = roll(world)
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+
+
+@pytest.mark.scenario(TWO_NODES)
+def test_finished_waves_are_one_line(world: World):
+    roll_until_killed(world, "kubernetes", "^POST pods/eviction$", skip=4)
+    run = roll(world)
+    assert run.rc == 0, run.output
+    assert "wave 1 is finished, skipped" in run.stdout
+    assert "Wave 1 |" not in run.stdout
+    assert problems(world) == []
+
+
+@pytest.mark.scenario(TWO_NODES)
+def test_an_old_instance_that_vanishes_is_finished_and_the_surplus_goes(world: World):
+    victims = sorted(world.beginning.groups["shared"].instances)
+
+    def lose_one():
+        still = [one for one in victims if one in world.snapshot().running]
+        world.actors.spot_loss(still[-1])
+
+    world.actors.when(lose_one, operation="^POST pods/eviction$", service="kubernetes")
+    run = roll(world)
+    assert run.rc == 0, run.output
+    assert problems(world, gone_otherwise=victims) == []
+
+
+@pytest.mark.scenario(TWO_NODES)
+def test_an_autoscaler_that_adds_a_node_between_kill_and_rerun_keeps_it(world: World):
+    roll_until_killed(world, "autoscaling", "^(SetDesiredCapacity|UpdateAutoScalingGroup)$", skip=2)
+    world.actors.reset_max("shared", 5)
+    world.actors.set_desired("shared", 4)  # two of its own, one of ours, one more
+    run = roll(world)
+    assert run.rc == 0, run.output
+    assert problems(world, shifted={"shared": {"desired": 1, "max_size": 3}}) == []
+
+
+@pytest.mark.scenario(TWO_NODES)
+def test_a_target_that_moves_stops_the_rollout_and_names_both(world: World):
+    roll_until_killed(world, "kubernetes", "^POST pods/eviction$")
+    world.actors.new_version("shared")
+    calls_so_far = world.record.calls()[-1].number
+    run = roll(world)
+    assert run.rc != 0
+    assert "version 3" in run.stdout
+    assert "version 2" in run.stdout
+    assert "eks_ignore_checkpoint=true" in run.stdout
+    assert nothing_changed(world.record, since=calls_so_far) == []
+    anew = roll(world, eks_ignore_checkpoint="true")
+    assert anew.rc == 0, anew.output
+    versions = {one.version for one in world.snapshot().groups["shared"].instances.values()}
+    assert versions == {"3"}
