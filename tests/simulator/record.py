@@ -164,10 +164,6 @@ class Record:
             self._calls.clear()
             self._notes.clear()
 
-    def __len__(self) -> int:
-        with self._lock:
-            return len(self._calls)
-
 
 @dataclass(frozen=True)
 class Failure:

@@ -182,7 +182,7 @@ class World:
             "nodes ready": sum(1 for node in now.nodes.values() if node.ready),
             "pods": len(now.pods),
             "pods not ready": list(now.pods_not_ready),
-            "calls": len(self.record),
+            "calls": len(self.record.calls()),
             "troubles": [repr(trouble) for trouble in self._troubles],
         }
 
