@@ -16,7 +16,7 @@ from typing import Any
 from ansible.parsing.splitter import parse_kv
 
 SECRET_NAME = re.compile(
-    r"secret|token|passw|passphrase|api_?key|access_?key|basic_auth|_pass$|credential", re.IGNORECASE
+    r"secret|token|passw|passphrase|api_?key|access_?key|basic_auth|_pass\b|credential", re.IGNORECASE
 )
 URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]+:[^/@\s'\"]+@")
 EXTRA_VARS = ("-e", "--extra-vars")
@@ -64,7 +64,9 @@ def without_secrets(text: str) -> str | None:
         parsed = _json(text)
         kept = _pruned(parsed) if isinstance(parsed, Mapping) else {}
         return json.dumps(kept) if kept else None
-    kept = {name: _pruned_text(value) for name, value in parse_kv(text).items() if not _is_secret(name)}
+    given = parse_kv(text)
+    given.pop("_raw_params", None)  # words that are no name=value, which Ansible ignores
+    kept = {name: _pruned_text(value) for name, value in given.items() if not _is_secret(name)}
     return " ".join(f"{name}={shlex.quote(value)}" for name, value in kept.items()) or None
 
 

@@ -40,10 +40,14 @@ class JournalTail(threading.Thread):
         last_look = False
         while not last_look:
             last_look = self._ended.wait(self._interval)
-            for line in self._complete_lines():
-                text = as_line(line, self._group)
-                if text:
-                    self._show(text)
+            self.look()
+
+    def look(self) -> None:
+        """Show the complete lines that have been added since the last look."""
+        for line in self._complete_lines():
+            text = as_line(line, self._group)
+            if text:
+                self._show(text)
 
     def _complete_lines(self) -> list[bytes]:
         try:
@@ -60,8 +64,10 @@ def as_line(event_line: bytes, group: str) -> str | None:
     """The line to show for a line of a journal: time of day (UTC), node group, text. None for events without text."""
     try:
         event = json.loads(event_line)
-        text = " ".join(str(event["text"]).split())
+        words = "".join(letter if letter.isprintable() else " " for letter in str(event["text"])).split()
     except (ValueError, KeyError, TypeError):
         return None
+    if not words:
+        return None
     time_of_day = str(event.get("time", "")).partition("T")[2]
-    return " ".join(part for part in ("  ", time_of_day, f"[{event.get('group') or group}]", text) if part)
+    return " ".join(part for part in ("  ", time_of_day, f"[{event.get('group') or group}]", *words) if part)
