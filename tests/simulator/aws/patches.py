@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import copy
 import importlib
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult, EmptyResult
+from moto.ec2.exceptions import InvalidInstanceIdError
 from moto.eks import urls as eks_urls
 
 from simulator.aws import selfcheck
@@ -40,6 +42,8 @@ def install() -> None:
     if ORIGINALS:
         return
     selfcheck.check()
+    # the world has its own images; moto's 1,285 make every launch and every reset slow
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
     for operation in OPERATIONS:
         _replace(f"moto.autoscaling.responses:AutoScalingResponse.{operation}", _scaling(operation))
     for symbol, replacement in REPLACEMENTS.items():
@@ -159,11 +163,31 @@ def _reservations_of(backend: Any, instances: list[Any], filters: dict[str, Any]
 
 
 def _get_instance_by_id(original: Any) -> Any:
+    """moto looks through all instances, also for each volume that it attaches while launching: quadratic."""
+
     def get_instance_by_id(self: Any, instance_id: str) -> Any:
         compute = _compute(self)
-        return compute.find(instance_id) if compute else original(self, instance_id)
+        return _known(self, compute, instance_id) if compute else original(self, instance_id)
 
     return get_instance_by_id
+
+
+def _get_instance(original: Any) -> Any:
+    def get_instance(self: Any, instance_id: str) -> Any:
+        compute = _compute(self)
+        found = _known(self, compute, instance_id) if compute else original(self, instance_id)
+        if found is None:
+            raise InvalidInstanceIdError(instance_id)
+        return found
+
+    return get_instance
+
+
+def _known(backend: Any, compute: Compute, instance_id: str) -> Any:
+    """The instance; one that is just being launched stands in moto's newest reservation only."""
+    newest = next(reversed(backend.reservations.values()), None)
+    being_launched = newest.instances if newest else []
+    return compute.find(instance_id) or next((one for one in being_launched if one.id == instance_id), None)
 
 
 def _get_tags(original: Any) -> Any:
@@ -317,6 +341,7 @@ REPLACEMENTS: dict[str, Callable[[Any], Any]] = {
     "moto.ec2.models.instances:InstanceBackend.stop_instances": _over_time("stop"),
     "moto.ec2.models.instances:InstanceBackend.start_instances": _over_time("start"),
     "moto.ec2.models.instances:InstanceBackend.all_reservations": _all_reservations,
+    "moto.ec2.models.instances:InstanceBackend.get_instance": _get_instance,
     "moto.ec2.models.instances:InstanceBackend.get_instance_by_id": _get_instance_by_id,
     "moto.ec2.models.core:TaggedEC2Resource.get_tags": _get_tags,
     "moto.ec2.responses.instances:InstanceResponse.terminate_instances": _terminate_answer,
