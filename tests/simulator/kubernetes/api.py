@@ -180,6 +180,8 @@ class ApiServer:
         self.record.end(call, response.status, _reason(response))
         effect.finish(call)
         if effect.reset == "after":
+            if isinstance(response.value, Watch):
+                response.value.close()
             raise Dropped
         return response
 

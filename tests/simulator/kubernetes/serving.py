@@ -111,15 +111,20 @@ class _Listener(socketserver.ThreadingTCPServer):
 
     def opened(self, connection: socket.socket) -> None:
         with self._lock:
-            self._open.add(connection)
+            if not self.interrupted:
+                self._open.add(connection)
 
     def closed(self, connection: socket.socket) -> None:
         with self._lock:
             self._open.discard(connection)
 
+    def is_dropped(self, connection: socket.socket) -> bool:
+        return connection not in self._open
+
     def drop_connections(self) -> int:
         with self._lock:
             found = list(self._open)
+            self._open.clear()
         for connection in found:
             _reset(connection)
         return len(found)
@@ -147,10 +152,12 @@ class _Connection(socketserver.StreamRequestHandler):
             self.request = self.server.tls.wrap_socket(self.request, server_side=True)
             self.request.settimeout(None)
         self.server.opened(self.request)
+        if self.server.is_dropped(self.request):
+            raise ConnectionResetError("an outage has begun")
         super().setup()
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
             while self._serve_one():
                 pass
 
@@ -164,15 +171,16 @@ class _Connection(socketserver.StreamRequestHandler):
     def _serve_one(self) -> bool:
         """Answer the next request; False when the connection is to end."""
         line = self.rfile.readline(65537)
-        if not line:
+        if not line or self.server.is_dropped(self.connection):
+            _reset(self.connection)
             return False
         method, url, version = line.decode("latin-1").split()
         headers = self._read_headers()
         length = int(headers.get("content-length") or 0)
-        if length > LARGEST_BODY:
-            self._send(_too_large(), close=True)
-            return False
         payload = self.rfile.read(length) if length else b""
+        if length > LARGEST_BODY:
+            self._send(_too_large())
+            return True
         keep = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
         try:
             response = self.server.api.handle(Request.parse(method, url, headers, payload))
@@ -181,6 +189,8 @@ class _Connection(socketserver.StreamRequestHandler):
             return False
         if isinstance(response.value, Watch):
             return self._stream(response.value, url) and keep
+        if self.server.is_dropped(self.connection):
+            return False
         self._send(response, close=not keep)
         return keep
 
@@ -216,12 +226,15 @@ class _Connection(socketserver.StreamRequestHandler):
             )
             while not watch.ended or watch.has_backlog:
                 now = time.monotonic()
+                if self.server.is_dropped(self.connection):
+                    return False
                 if now >= end:
                     break
                 event = watch.next(min(LOOK_SECONDS, end - now))
                 if event:
                     self._send_events([event, *watch.pending()])
                 elif self._client_is_gone():
+                    _reset(self.connection)
                     return False
                 if bookmarks and time.monotonic() >= bookmark_due:
                     self._send_events([watch.bookmark()])

@@ -95,7 +95,7 @@ class Subscription:
 class Store:
     """All objects. Take ``lock`` around whatever must see or do several things at once."""
 
-    def __init__(self, history: int = 50_000):
+    def __init__(self, history: int = 10_000):
         self.lock = threading.RLock()
         self.version = 1
         self._history_limit = history
