@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from simulator.kubernetes.controllers.objects import condition, is_ready, is_terminating, status_of
 from unit.simulator.rehearsal import Cluster
+
+from simulator.kubernetes.controllers.objects import condition, is_ready, is_terminating, status_of
 
 
 @pytest.fixture

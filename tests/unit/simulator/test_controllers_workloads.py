@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import pytest
+from unit.simulator.rehearsal import Cluster, names, nodes_of
+
 from simulator.kubernetes.controllers.objects import is_terminating
 from simulator.kubernetes.errors import ApiError
-from unit.simulator.rehearsal import Cluster, names, nodes_of
 
 
 def cluster_of(*nodes: str) -> Cluster:

@@ -71,7 +71,11 @@ class Kubelet(Controller):
             if event.kind == "DELETED" and MIRROR in annotations_of(event.object):
                 self.enqueue(("node", node_of(event.object)))
         elif event.resource == "nodes":
-            self.enqueue(("node", event.object["metadata"]["name"]))
+            name = event.object["metadata"]["name"]
+            self.enqueue(("node", name))
+            if event.old is not None and condition_is(event.old, "Ready") != condition_is(event.object, "Ready"):
+                for pod in self.cache.pods_on(name):
+                    self.enqueue(("pod", key_of(pod)))
         elif event.resource == "volumeattachments":
             for pod in self.cache.pods_on(event.object["spec"]["nodeName"]):
                 if claims_of(pod):
@@ -266,7 +270,10 @@ class Kubelet(Controller):
 
     def _report_running(self, pod: Object, run: Run) -> None:
         running = {"running": {"startedAt": self.clock.timestamp(run.running_since)}}
-        self._report(pod, run, "Running", running, "True" if run.ready else "False")
+        node = self.cache.get("nodes", "", run.node)
+        # No pod of a node that is not Ready is: the node lifecycle controller says so, and is not contradicted.
+        well = run.ready and (node is None or condition_is(node, "Ready"))
+        self._report(pod, run, "Running", running, "True" if well else "False")
 
     def _report_finished(self, pod: Object, run: Run, phase: str, code: int) -> None:
         reason = "Completed" if code == 0 else "Error"
