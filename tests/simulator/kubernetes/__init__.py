@@ -6,7 +6,7 @@
 * ``serving``, ``certificates``: HTTPS; ``client``: the same without a network, for the cluster's own parts
 * ``api``: the path of a request: who asks for what, the world's record and faults, rights, the verb
 * ``authentication``, ``discovery``: EKS tokens and rights; what the server says about itself
-* ``registry``: create, read, update, delete; ``validation``, ``deletion``, ``garbage``, ``patches``, ``scale``: its rules
+* ``registry``: the verbs; ``validation``, ``deletion``, ``garbage``, ``patches``, ``scale``: its rules
 * ``eviction``: what disruption budgets allow
 * ``queries``, ``selectors``: lists, pages and watches
 * ``store``: the objects, their versions and their history; ``resources``: their kinds; ``errors``: refusals

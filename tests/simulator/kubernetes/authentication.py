@@ -54,14 +54,14 @@ class Authenticator:
     """Knows the users by their tokens.
 
     ``find_user`` maps the access key of an EKS token. ``tokens`` are plain bearer tokens (service accounts, tests).
-    ``lifetime`` is how long an EKS token lives, in real seconds: clients count in real time too.
+    ``lifetime`` is how long an EKS token lives, in real seconds of ``now``: clients count in real time too.
     """
 
     def __init__(self, find_user: FindUser | None = None, now: Callable[[], float] = time.time):
         self.find_user = find_user or (lambda access_key: None)
         self.tokens: dict[str, Identity] = {}
         self.lifetime: float = TOKEN_LIFETIME
-        self._now = now
+        self.now = now
 
     def identify(self, authorization: str | None) -> Identity:
         """The user behind an Authorization header; anonymous without one. ApiError 401 for what is not accepted."""
@@ -90,7 +90,7 @@ class Authenticator:
             headers = query["X-Amz-SignedHeaders"].lower().split(";")
         except (ValueError, KeyError, binascii.Error):
             raise unauthorized() from None
-        age = self._now() - signed_at
+        age = self.now() - signed_at
         good = (
             query.get("Action") == "GetCallerIdentity"
             and CLUSTER_HEADER in headers

@@ -67,9 +67,9 @@ def test_other_tokens_are_401(api, https, token):
 def test_a_token_expires(api, https):
     token = eks_token()
     assert https.ask("GET", PODS, token=token).status == 200
-    api.authenticator._now = lambda: time.time() + 14 * 60
+    api.authenticator.now = lambda: time.time() + 14 * 60
     assert https.ask("GET", PODS, token=token).status == 200
-    api.authenticator._now = lambda: time.time() + 16 * 60
+    api.authenticator.now = lambda: time.time() + 16 * 60
     assert https.ask("GET", PODS, token=token).status == 401
 
 
