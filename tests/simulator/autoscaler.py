@@ -17,7 +17,9 @@ from simulator.identities import AwsClients
 from simulator.kubernetes.client import ApiClient
 from simulator.kubernetes.controllers.predicates import requests_of
 from simulator.kubernetes.errors import ApiError
+from simulator.nodes import has_taint, is_ready
 from simulator.scenarios.model import GROUP_LABEL
+from simulator.witness import group_of as node_group
 from simulator.witness import name_of, schedulable_and_ready, should_be_evicted
 
 DISABLED = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
@@ -49,7 +51,7 @@ class ClusterAutoscaler:
         self._scan, self._unneeded, self._idle_pods = scan, unneeded, idle_pods
         self._next = clock.now() + scan
         self._idle_since: dict[str, float] = {}
-        self._asked_up: dict[str, float] = {}
+        self._removed: set[str] = set()
 
     def step(self) -> None:
         """One look, when it is time for one."""
@@ -59,7 +61,7 @@ class ClusterAutoscaler:
         nodes = self._api.list("/api/v1/nodes")[0]
         pods = self._api.list("/api/v1/pods")[0]
         if self._up:
-            self._scale_up(pods)
+            self._scale_up(nodes, pods)
         if self._down:
             self._scale_down(nodes, pods)
 
@@ -67,16 +69,12 @@ class ClusterAutoscaler:
         found = self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
         return found[0]
 
-    def _scale_up(self, pods: list[Object]) -> None:
+    def _scale_up(self, nodes: list[Object], pods: list[Object]) -> None:
         waiting = {wanted_group(pod) or self._groups[0] for pod in pods if is_unschedulable(pod)}
         for group in sorted(waiting & set(self._groups)):
             sizes = self._sizes(group)
-            coming = len(sizes["Instances"]) < sizes["DesiredCapacity"] or any(
-                member["LifecycleState"].startswith("Pending") for member in sizes["Instances"]
-            )
-            asked = self._asked_up.get(group, float("-inf"))
-            if not coming and sizes["DesiredCapacity"] < sizes["MaxSize"] and self._clock.now() - asked > 60:
-                self._asked_up[group] = self._clock.now()
+            ready = sum(1 for node in nodes if node_group(node) == group and is_ready(node))
+            if ready >= sizes["DesiredCapacity"] and sizes["DesiredCapacity"] < sizes["MaxSize"]:
                 self._autoscaling.set_desired_capacity(
                     AutoScalingGroupName=group, DesiredCapacity=sizes["DesiredCapacity"] + 1
                 )
@@ -92,24 +90,26 @@ class ClusterAutoscaler:
 
     def _may_go(self, node: Object) -> bool:
         disabled = (node["metadata"].get("annotations") or {}).get(DISABLED) == "true"
-        return schedulable_and_ready(node) and not disabled
+        return schedulable_and_ready(node) and not disabled and name_of(node) not in self._removed
 
     def _is_idle(self, node: Object, pods: list[Object]) -> bool:
         movable = [pod for pod in pods if pod["spec"].get("nodeName") == name_of(node) and should_be_evicted(pod)]
         return len(movable) <= self._idle_pods and sum(requests_of(pod).cpu for pod in movable) < 0.5
 
     def _remove(self, node: Object, pods: list[Object]) -> None:
-        group = node["metadata"]["labels"].get(GROUP_LABEL, "")
+        group = node_group(node)
         sizes = self._sizes(group)
         if sizes["DesiredCapacity"] <= sizes["MinSize"]:
             return
-        taints = [*node["spec"].get("taints", []), {"key": TAINT, "value": "1", "effect": "NoSchedule"}]
-        self._api.patch(f"/api/v1/nodes/{name_of(node)}", {"spec": {"taints": taints}})
+        if not has_taint(node, TAINT):
+            taints = [*node["spec"].get("taints", []), {"key": TAINT, "value": "1", "effect": "NoSchedule"}]
+            self._api.patch(f"/api/v1/nodes/{name_of(node)}", {"spec": {"taints": taints}})
         left = [pod for pod in pods if pod["spec"].get("nodeName") == name_of(node) and should_be_evicted(pod)]
         if left:  # the pods first; the next look finds the node empty
             for pod in left:
                 self._evict(pod)
             return
+        self._removed.add(name_of(node))
         instance_id = node["spec"]["providerID"].rpartition("/")[2]
         self._autoscaling.terminate_instance_in_auto_scaling_group(
             InstanceId=instance_id, ShouldDecrementDesiredCapacity=True
