@@ -28,8 +28,10 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def _write(self, finished) -> None:
-        text = self._dump_results(finished._result, indent=0)
-        line = json.dumps({"task": finished._task.get_name(), "result": json.loads(text)})
+        result = json.loads(self._dump_results(finished._result, indent=0))
+        if "diff" in finished._result:  # which _dump_results leaves out
+            result["diff"] = json.loads(self._dump_results({"diff of": finished._result["diff"]}, indent=0))["diff of"]
+        line = json.dumps({"task": finished._task.get_name(), "result": result})
         with open(os.environ["SIMULATOR_RESULTS"], "a", encoding="utf-8") as results:
             results.write(line + "\n")
 
