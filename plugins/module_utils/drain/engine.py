@@ -1,0 +1,380 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Drain many nodes at once: who is next, how many evictions are under way, what time it is, who is told.
+
+One thread decides (L{Drain.run}); it alone touches the state. Others do the I/O and post what they learnt as functions
+for the deciding thread to call: one watch for each node in hand, a pool for evictions, a small one for other reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
+from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer, read_answer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import budgets_of
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Plan, Request
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import (
+    BLOCKED,
+    DRAINED,
+    NODE_GONE,
+    TIMEOUT,
+    UNCORDONED,
+    Report,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import Judged, PodWatch, list_judged
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorView, Node, ReadyFloor, get_node
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
+
+EVICTIONS_AT_ONCE = 32
+EVICTIONS_AT_ONCE_ON_A_NODE = 8
+READS_AT_ONCE = 4
+NODE_LOOKS = 6  # every so many looks at the pods one look at the Node itself
+
+
+@dataclass
+class Course:
+    """A node in hand: its state, its watch, and its times."""
+
+    drain: NodeDrain
+    deadline: Deadline
+    began: float
+    node_due: float
+    wake_at: float = 0.0  # when to tend to it without news
+    sending: int = 0
+    reading_node: bool = False
+    confirming: bool = False
+    watch: PodWatch | None = None
+
+    def wake(self) -> None:
+        """Tend to it in the next round."""
+        self.wake_at = 0.0
+
+
+def evict(
+    client: KubernetesClient, pod: Pod, grace_period: int | None, *, dry_run: bool = False
+) -> KubernetesError | None:
+    """Send one eviction; None when it was accepted, else what the server answered.
+
+    It names the pod's UID. That alone would not be safe (a wrong UID may spend the budget of the healthy pod that has
+    the name now, or be answered 429 for ever): the watch has seen this very pod on this node a moment ago.
+    """
+    options: dict[str, Any] = {"preconditions": {"uid": pod.uid}}
+    if grace_period is not None:
+        options["gracePeriodSeconds"] = grace_period
+    body = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod.name, "namespace": pod.namespace},
+        "deleteOptions": options,
+    }
+    try:
+        client.create(f"{pod.path}/eviction", body, dry_run=dry_run)
+    except KubernetesError as error:
+        return error
+    return None
+
+
+def name_budgets(client: KubernetesClient, pod: Pod, answer: Answer) -> Answer:
+    """The server does not say which budgets they are when there are several."""
+    if answer.reason != answers.SEVERAL_BUDGETS:
+        return answer
+    return replace(answer, budget=", ".join(budgets_of(client, pod)))
+
+
+class Drain:
+    """The drain of the nodes of a plan."""
+
+    def __init__(self, request: Request, plan: Plan, client: KubernetesClient, floor: ReadyFloor | None, call: Call):
+        self._request, self._plan, self._client, self._call = request, plan, client, call
+        self._clock = call.clock
+        self._report = Report(plan, call)
+        self._inbox: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
+        self._waiting = deque(plan.drains)
+        self._courses: list[Course] = []
+        self._evictions = ThreadPoolExecutor(EVICTIONS_AT_ONCE, thread_name_prefix="eviction")
+        self._reads = ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="read")
+        self._sending = 0
+        self._starved: deque[Course] = deque()  # have evictions to send, and wait for a place
+        self._held_until = 0.0  # the server's flow control has asked everybody to wait
+        self._floor = floor
+        self._floor_view: FloorView | None = None
+        self._floor_due = 0.0
+        self._reading_floor = False
+
+    def run(self) -> dict[str, dict[str, Any]]:
+        """Drain; answers the result of each node, drained or not. Raises EvergreenError, with the results so far as
+        details, where going on makes no sense."""
+        self._report.began()
+        try:
+            while self._waiting or self._courses:
+                self._begin_nodes()
+                for course in list(self._courses):
+                    if course.wake_at <= self._clock.now():
+                        self._tend(course)
+                self._report.heartbeat([course.drain for course in self._courses])
+                self._receive()
+        except EvergreenError as error:
+            self._end()
+            error.details.update(nodes=self._report.results(), changed=self._report.changed)
+            raise
+        self._end()
+        return self._report.results()
+
+    @property
+    def changed(self) -> bool:
+        return self._report.changed
+
+    # --- the deciding thread's round
+
+    def _begin_nodes(self) -> None:
+        while self._waiting and len(self._courses) < self._request.max_parallel:
+            drain = self._waiting.popleft()
+            now = self._clock.now()
+            course = Course(drain, Deadline(self._clock, self._request.timeout), now, now + self._node_interval)
+            version = self._plan.versions[drain.node.name]
+            if now - self._plan.made_at > self._request.poll_seconds:
+                # The nodes before this one took their time: nothing is sent on what was read so long ago.
+                drain.fresh, version, course.node_due = False, "", now
+            course.watch = self._watch(course, version)
+            course.watch.start()
+            self._courses.append(course)
+            self._report.taken_in_hand(drain, now)
+
+    def _watch(self, course: Course, version: str) -> PodWatch:
+        return PodWatch(
+            self._client,
+            course.drain.node.name,
+            self._plan.judge,
+            version,
+            self._request.poll_seconds,
+            on_all=lambda pods: self._post(self._saw_all, course, pods),
+            on_pod=lambda judged: self._post(self._saw, course, judged),
+            on_gone=lambda uid: self._post(self._saw_gone, course, uid),
+            on_stale=lambda: self._post(self._lost_sight, course),
+            on_error=lambda error: self._post(self._fail, error),
+        )
+
+    def _tend(self, course: Course) -> None:
+        """Whatever is due for this node; sets when to come back without news."""
+        now, drain = self._clock.now(), course.drain
+        course.wake_at = now + min(self._request.poll_seconds, course.deadline.remaining())
+        self._send_evictions(course, now)
+        drain.look_at(drain.node, now)
+        if now >= course.node_due and not course.reading_node:
+            course.reading_node = True
+            self._read(self._read_node, course)
+
+        if drain.fresh and not drain.leaving:
+            # Two things may still bring a pod: a scheduler that had not seen the cordon, and a watch that missed one.
+            settled = course.began + self._request.poll_seconds
+            if now < settled:
+                course.wake_at = min(course.wake_at, settled)
+            elif not course.confirming:
+                course.confirming = True
+                self._read(self._confirm, course)
+        elif drain.hopeless:
+            self._finish(course, BLOCKED)
+        elif course.deadline.expired():
+            self._finish(course, TIMEOUT)
+        else:
+            next_due = drain.next_due()
+            if next_due is not None and next_due > now:
+                course.wake_at = min(course.wake_at, next_due)
+
+    def _send_evictions(self, course: Course, now: float) -> None:
+        due = course.drain.due(now)
+        if not due or not self._floor_holds(now):
+            return
+        if now < self._held_until:
+            course.wake_at = min(course.wake_at, self._held_until)
+            return
+        places = EVICTIONS_AT_ONCE - self._sending
+        for departure in due[: max(0, min(places, EVICTIONS_AT_ONCE_ON_A_NODE - course.sending))]:
+            course.drain.sent(departure)
+            course.sending += 1
+            self._sending += 1
+            self._evictions.submit(self._evict, course, departure)
+        if len(due) > places and course not in self._starved:
+            self._starved.append(course)
+
+    def _receive(self) -> None:
+        """Wait for news, no longer than until something is due, and take in all that has come."""
+        wake_at = min((course.wake_at for course in self._courses), default=0.0)
+        try:
+            learn, news = self._inbox.get(timeout=max(0.001, wake_at - self._clock.now()))
+            learn(*news)
+            while True:
+                learn, news = self._inbox.get_nowait()
+                learn(*news)
+        except queue.Empty:
+            pass
+
+    def _finish(self, course: Course, reason: str) -> None:
+        course.watch.stop()
+        self._courses.remove(course)
+        if reason in (TIMEOUT, BLOCKED) and self._floor_view is not None and self._floor_view.slack < 0:
+            course.drain.held_back(self._floor_view.explain())
+        self._report.finished(course.drain, reason, self._clock.now() - course.began)
+
+    def _end(self) -> None:
+        """Stop watching, and wait for what has been sent: after this call nothing more of it happens."""
+        for course in self._courses:
+            course.watch.stop()
+        self._evictions.shutdown(cancel_futures=True)
+        self._reads.shutdown(cancel_futures=True)
+        while not self._inbox.empty():
+            learn, news = self._inbox.get()
+            if learn == self._answered:
+                with contextlib.suppress(EvergreenError):
+                    learn(*news)
+
+    # --- what is learnt
+
+    def _saw_all(self, course: Course, pods: Iterable[Judged]) -> None:
+        course.drain.see_all(pods, self._clock.now())
+        course.wake()
+
+    def _saw(self, course: Course, judged: Judged) -> None:
+        course.drain.see(*judged, self._clock.now())
+        course.wake()
+
+    def _saw_gone(self, course: Course, uid: str) -> None:
+        course.drain.see_gone(uid)
+        course.wake()
+
+    def _lost_sight(self, course: Course) -> None:
+        course.drain.fresh = False
+        course.wake()
+
+    def _fail(self, error: Exception) -> None:
+        raise error
+
+    def _answered(self, course: Course, departure: Departure, answer: Answer, error: KubernetesError | None) -> None:
+        now = self._clock.now()
+        course.sending -= 1
+        self._sending -= 1
+        course.wake()
+        if self._starved:
+            self._starved.popleft().wake()
+        if answer.everybody:
+            self._held_until = max(self._held_until, now + (answer.pause or self._request.poll_seconds))
+        worth_telling = course.drain.answered(departure, answer, now, self._clock.timestamp())
+        if answer.next == answers.ACCEPTED:
+            self._report.changed = True
+        if worth_telling:
+            self._report.blocked(course.drain, departure)
+        if answer.next == answers.FATAL and error is not None:
+            raise error
+
+    def _saw_node(self, course: Course, node: Node | None) -> None:
+        course.reading_node = False
+        course.node_due = self._clock.now() + self._node_interval
+        if course not in self._courses:
+            return
+        if node is None or node.uid != course.drain.node.uid:
+            self._finish(course, NODE_GONE)
+        elif not node.unschedulable:
+            self._finish(course, UNCORDONED)
+        else:
+            course.drain.look_at(node, self._clock.now())
+            course.wake()
+
+    def _confirmed(self, course: Course, pods: Iterable[Judged] | None) -> None:
+        """An independent list of a node whose pods all seem to be gone; None when it could not be read."""
+        course.confirming = False
+        course.wake()
+        if course in self._courses and pods is not None:
+            course.drain.see_all(pods, self._clock.now())
+            if not course.drain.leaving:
+                self._finish(course, DRAINED)
+
+    def _saw_floor(self, view: FloorView | None) -> None:
+        self._reading_floor = False
+        self._floor_due = self._clock.now() + self._request.poll_seconds
+        if view is not None:
+            self._report.floor(self._floor_view, view)
+        self._floor_view = view
+        for course in self._courses:
+            course.wake()
+
+    def _floor_holds(self, now: float) -> bool:
+        """Whether enough members are Ready, by a look that is not older than the pause between two looks.
+
+        Asked, and therefore read, only while there is something to evict."""
+        if self._floor is None:
+            return True
+        if now >= self._floor_due and not self._reading_floor:
+            self._reading_floor = True
+            self._read(self._read_floor)
+        recent = now < self._floor_due + self._request.poll_seconds
+        return recent and self._floor_view is not None and self._floor_view.slack >= 0
+
+    # --- the other threads
+
+    def _post(self, learn: Callable[..., None], *news: Any) -> None:
+        self._inbox.put((learn, news))
+
+    def _read(self, read: Callable[..., None], *subject: Any) -> None:
+        """Have something read by another thread, which posts what it learns."""
+
+        def guarded() -> None:
+            try:
+                read(*subject)
+            except Exception as error:
+                self._post(self._fail, error)
+
+        self._reads.submit(guarded)
+
+    def _evict(self, course: Course, departure: Departure) -> None:
+        try:
+            error = evict(self._client, departure.pod, self._request.grace_period)
+            answer = name_budgets(self._client, departure.pod, read_answer(error))
+            self._post(self._answered, course, departure, answer, error)
+        except Exception as error:
+            self._post(self._fail, error)
+
+    def _read_node(self, course: Course) -> None:
+        node: Node | None = course.drain.node
+        with _passing_trouble():
+            node = get_node(self._client, course.drain.node.name)
+        self._post(self._saw_node, course, node)
+
+    def _confirm(self, course: Course) -> None:
+        pods = None
+        with _passing_trouble():
+            pods, _version = list_judged(self._client, course.drain.node.name, self._plan.judge)
+        self._post(self._confirmed, course, pods)
+
+    def _read_floor(self) -> None:
+        view = None
+        with _passing_trouble():
+            view = self._floor.look()
+        self._post(self._saw_floor, view)
+
+    @property
+    def _node_interval(self) -> float:
+        return NODE_LOOKS * self._request.poll_seconds
+
+
+@contextlib.contextmanager
+def _passing_trouble() -> Iterator[None]:
+    """What will be read again anyway may fail now and then."""
+    try:
+        yield
+    except (AwsError, KubernetesError) as error:
+        if not error.transient:
+            raise

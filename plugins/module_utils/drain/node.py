@@ -1,0 +1,265 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One node on its way to being empty: what was seen of its pods, what was asked, what is in the way. No I/O.
+
+The engine tells it what the watch saw and what the server answered, and asks it which pods to evict next. All times
+are seconds of the engine's clock.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import (
+    DELETE,
+    EVICT,
+    REFUSE,
+    SKIP,
+    WAIT,
+    Verdict,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Node
+
+# In looks (poll_seconds): how long a pod may outlive its grace on a node that is not Ready before we stop waiting for
+# it, and how long an accepted eviction may stay without effect before it is asked again.
+PATIENCE_LOOKS = 12
+# A controller that has put its pods back on the cordoned node this often will go on doing so.
+RETURNS = 5
+
+TERMINATING = "terminating"
+KEEPS_RETURNING = "keeps_returning"
+BELOW_FLOOR = "below_floor"
+NOT_SENT = "not_sent"
+
+
+@dataclass
+class Departure:
+    """One pod that is to leave, or was seen leaving."""
+
+    pod: Pod
+    verdict: Verdict
+    landed: bool = False  # after the drain began
+    attempts: int = 0
+    sending: bool = False
+    accepted: bool = False
+    not_before: float = 0.0
+    terminating_since: float | None = None
+    obstacle: Answer | None = None
+    blocked_since: str = ""
+
+    @property
+    def by_us(self) -> bool:
+        """Whether it was our eviction that made it go; also when the answer to it was lost."""
+        return self.accepted or (self.obstacle is not None and self.obstacle.reason == answers.API_ERROR)
+
+    @property
+    def hopeless(self) -> bool:
+        """No attempt will succeed while things are as they are."""
+        return self.verdict.action == REFUSE or (
+            self.obstacle is not None and self.obstacle.next == answers.PERMANENT and not self.sending
+        )
+
+    def record(self, since: str) -> dict[str, Any]:
+        """The entry of C(blocked) in the result. ``since`` serves where nothing was in the way until now."""
+        reason, message, budget = self._explanation()
+        return {
+            "pod": str(self.pod),
+            "uid": self.pod.uid,
+            "budget": budget,
+            "reason": reason,
+            "message": message,
+            "since": self.blocked_since or since,
+            "attempts": self.attempts,
+        }
+
+    def _explanation(self) -> tuple[str, str, str]:
+        if self.verdict.action == REFUSE:
+            return self.verdict.reasons[0].reason, "; ".join(why.message for why in self.verdict.reasons), ""
+        if self.verdict.action == WAIT or self.accepted:
+            held = f"; its finalizers are {', '.join(self.pod.finalizers)}" if self.pod.finalizers else ""
+            return TERMINATING, f"it was asked to stop and has not stopped yet{held}", ""
+        if self.obstacle:
+            return self.obstacle.reason, self.obstacle.message, self.obstacle.budget
+        return NOT_SENT, "its eviction has not been sent yet", ""
+
+
+class NodeDrain:
+    """The state of one node's drain."""
+
+    def __init__(self, node: Node, poll_seconds: float) -> None:
+        self.node = node
+        self.poll_seconds = poll_seconds
+        self.departures: dict[str, Departure] = {}
+        self.skipped: dict[str, tuple[Pod, Verdict]] = {}
+        self.warnings: dict[tuple[str, str], dict[str, str]] = {}
+        self.evicted: list[str] = []
+        self.abandoned: dict[str, Pod] = {}
+        self.fresh = False  # whether what is known of the pods is being kept up to date
+        self._returns: Counter[str] = Counter()
+        self._begun = False
+
+    # --- what the watch saw
+
+    def see_all(self, seen: Iterable[tuple[Pod, Verdict]], now: float) -> None:
+        """All pods of the node, as of now: those that are missing are gone."""
+        seen = list(seen)
+        present = {pod.uid for pod, _verdict in seen}
+        for uid in [uid for uid in (*self.departures, *self.skipped) if uid not in present]:
+            self.see_gone(uid)
+        for pod, verdict in seen:
+            self.see(pod, verdict, now)
+        self._begun = True
+        self.fresh = True
+
+    def see(self, pod: Pod, verdict: Verdict, now: float) -> None:
+        """One pod as it is now."""
+        if pod.uid in self.abandoned:
+            return
+        for warning in verdict.warnings:
+            entry = {"pod": str(pod), "reason": warning.reason, "message": warning.message}
+            self.warnings[(pod.uid, warning.reason)] = entry
+        if verdict.action == SKIP:
+            self.skipped[pod.uid] = (pod, verdict)
+            return
+        departure = self.departures.get(pod.uid)
+        if departure is None:
+            departure = self.departures[pod.uid] = Departure(pod, verdict, landed=self._begun)
+            self._suspect_return(departure)
+        departure.pod, departure.verdict = pod, verdict
+        if verdict.action == WAIT and departure.terminating_since is None:
+            departure.terminating_since = now
+            departure.accepted = departure.by_us
+            departure.obstacle = None
+
+    def see_gone(self, uid: str) -> None:
+        """A pod is not there any more."""
+        self.skipped.pop(uid, None)
+        departure = self.departures.pop(uid, None)
+        if departure and departure.by_us:
+            self._count_evicted(departure)
+
+    # --- what the server answered
+
+    def due(self, now: float) -> list[Departure]:
+        """The pods for which an eviction is to be sent now."""
+        return [departure for departure in self._unsent() if departure.not_before <= now] if self.fresh else []
+
+    def next_due(self) -> float | None:
+        """When the next eviction will be due; None when there is none to send."""
+        return min((departure.not_before for departure in self._unsent()), default=None) if self.fresh else None
+
+    def sent(self, departure: Departure) -> None:
+        departure.sending = True
+        departure.attempts += 1
+
+    def answered(self, departure: Departure, answer: Answer, now: float, timestamp: str) -> bool:
+        """Note the answer to an eviction. True when the obstacle is worth telling: it stands after a second try."""
+        departure.sending = False
+        still_here = departure.pod.uid in self.departures
+        if answer.next == answers.GONE:
+            self.see_gone(departure.pod.uid)
+            return False
+        if answer.next == answers.ACCEPTED:
+            departure.accepted = True
+            departure.obstacle = None
+            departure.not_before = now + PATIENCE_LOOKS * self.poll_seconds
+            if not still_here:
+                self._count_evicted(departure)
+            return False
+        former, departure.obstacle = departure.obstacle, answer
+        departure.blocked_since = departure.blocked_since or timestamp
+        departure.not_before = now + self._pause(departure, answer)
+        if answer.next == answers.PERMANENT:
+            return former is None or former.reason != answer.reason
+        return former is not None and (former.reason != answer.reason or departure.attempts == 2)
+
+    def look_at(self, node: Node | None, now: float) -> None:
+        """The Node itself; on one that is not Ready nobody may be left to confirm that a pod has stopped."""
+        if node is None:
+            return
+        self.node = node
+        if node.is_ready:
+            return
+        for departure in list(self.departures.values()):
+            since = departure.terminating_since
+            patience = departure.pod.grace_seconds + PATIENCE_LOOKS * self.poll_seconds
+            if since is not None and now - since >= patience:
+                self.abandoned[departure.pod.uid] = self.departures.pop(departure.pod.uid).pod
+
+    def held_back(self, message: str) -> None:
+        """Whatever has not even been tried was held back by the floor."""
+        for departure in self.leaving:
+            if departure.verdict.action == EVICT and not departure.attempts and departure.obstacle is None:
+                departure.obstacle = Answer(answers.RETRY, BELOW_FLOOR, message)
+
+    # --- how far it is
+
+    @property
+    def leaving(self) -> list[Departure]:
+        """The pods for which the node is not empty yet. A finished pod does not count once its eviction was tried."""
+        return [
+            departure
+            for departure in self.departures.values()
+            if departure.verdict.action != DELETE or departure.sending or not departure.attempts
+        ]
+
+    @property
+    def refused(self) -> list[Departure]:
+        return [departure for departure in self.departures.values() if departure.verdict.action == REFUSE]
+
+    @property
+    def hopeless(self) -> bool:
+        """Pods remain, and none of them will leave by what we may do."""
+        return self.fresh and bool(self.leaving) and all(departure.hopeless for departure in self.leaving)
+
+    def result(self, timestamp: str) -> dict[str, Any]:
+        """The lists of this node's entry in the module's result."""
+        leaving = sorted(self.leaving, key=lambda departure: str(departure.pod))
+        return {
+            "instance_id": self.node.instance_id,
+            "evicted": sorted(self.evicted),
+            "skipped": sorted(
+                ({"pod": str(pod), "reason": verdict.reasons[0].reason} for pod, verdict in self.skipped.values()),
+                key=lambda entry: entry["pod"],
+            ),
+            "blocked": [departure.record(timestamp) for departure in leaving],
+            "abandoned": sorted(str(pod) for pod in self.abandoned.values()),
+            "warnings": sorted(self.warnings.values(), key=lambda entry: (entry["pod"], entry["reason"])),
+        }
+
+    def _unsent(self) -> list[Departure]:
+        return [
+            departure
+            for departure in self.departures.values()
+            if departure.verdict.action in (EVICT, DELETE)
+            and not departure.sending
+            and not departure.hopeless
+            and not (departure.verdict.action == DELETE and departure.attempts)
+        ]
+
+    def _pause(self, departure: Departure, answer: Answer) -> float:
+        """Seconds until the next try: one look at first, up to three, a quarter of it by chance; or as told."""
+        if answer.pause is not None:
+            return answer.pause
+        return self.poll_seconds * min(1 + 0.5 * (departure.attempts - 1), 3) * random.uniform(0.75, 1.0)
+
+    def _suspect_return(self, departure: Departure) -> None:
+        """A pod that landed while we drain: the scheduler was late, or somebody does not heed the cordon."""
+        controller = departure.pod.controller
+        if departure.landed and controller and self._returns[controller.uid] >= RETURNS:
+            message = f"its {controller} has put pods back on this node {RETURNS} times, although it is cordoned"
+            departure.obstacle = Answer(answers.PERMANENT, KEEPS_RETURNING, message)
+
+    def _count_evicted(self, departure: Departure) -> None:
+        self.evicted.append(str(departure.pod))
+        if departure.landed and departure.pod.controller:
+            self._returns[departure.pod.controller.uid] += 1

@@ -1,0 +1,61 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Check mode: what a drain would do now, and what is in its way now. The server is asked with dryRun=All."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import read_answer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.engine import evict, name_budgets
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import WAIT
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import NOT_CORDONED, REFUSED, Plan, Request
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
+
+DRY_RUN = "dry_run"
+AT_ONCE = 8
+
+
+def rehearse(request: Request, plan: Plan, client: KubernetesClient, call: Call) -> dict[str, dict[str, Any]]:
+    """The result of each node as the drain would have it: ``evicted`` are the pods that would be evicted, ``blocked``
+    those that could not be evicted right now, ``drained`` says whether nothing forbids the drain of this node for good.
+
+    Every eviction is asked as if it were the only one, so a budget that allows one may be named by none."""
+    now, timestamp = call.clock.now(), call.clock.timestamp()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for drain in plan.drains:
+            # The pods of a node that is refused are not asked for: none of them would be evicted.
+            asked = [] if drain.refused else drain.due(now)
+            for departure in asked:
+                drain.sent(departure)
+            tries = pool.map(lambda one: evict(client, one.pod, request.grace_period, dry_run=True), asked)
+            for departure, error in zip(asked, tries):
+                answer = name_budgets(client, departure.pod, read_answer(error))
+                if answer.next == answers.FATAL and error is not None:
+                    raise error
+                drain.answered(departure, answer, now, timestamp)
+    return {**{drain.node.name: _entry(drain, timestamp) for drain in plan.drains}, **plan.missing}
+
+
+def _entry(drain: NodeDrain, timestamp: str) -> dict[str, Any]:
+    def blocks(departure: Departure) -> bool:
+        return not departure.accepted and departure.verdict.action != WAIT
+
+    departures = sorted(drain.departures.values(), key=lambda departure: str(departure.pod))
+    shown = drain.refused or [departure for departure in departures if blocks(departure)]
+    reason = REFUSED if drain.refused else DRY_RUN if drain.node.unschedulable else NOT_CORDONED
+    return {
+        **drain.result(timestamp),
+        "evicted": [str(departure.pod) for departure in departures if departure.accepted],
+        "blocked": [departure.record(timestamp) for departure in shown],
+        "drained": not any(departure.hopeless for departure in departures),
+        "reason": reason,
+        "message": "",
+        "seconds": 0.0,
+    }

@@ -1,0 +1,174 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is told of a drain: lines of the journal while it works, the entry of each node in the result, the failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import NOT_CORDONED, REFUSED, Plan
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorView, instance_and_node
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import HEARTBEAT_SECONDS
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
+
+# How a node's drain ended: the words of C(nodes[].reason).
+DRAINED = "drained"
+NODE_GONE = "node_gone"
+UNCORDONED = "uncordoned"
+BLOCKED = "blocked"
+TIMEOUT = "timeout"
+STOPPED = "stopped"
+NOT_STARTED = "not_started"
+
+PODS_NAMED = 3
+REMEDIES = {
+    REFUSED: "Decide about these pods: delete_emptydir_data, evict_unmanaged, or remove them yourself",
+    NOT_CORDONED: "Cordon the node first (evergreen.eks.node_cordon), so that its pods do not come back",
+    UNCORDONED: "Find out who uncordoned it, then cordon it and drain it again",
+    BLOCKED: "Mend what is in the way (blocked[].message), then run again: it goes on from here",
+    TIMEOUT: "Mend what is in the way (blocked[].message) or give more time, then run again: it goes on from here",
+}
+
+
+class Report:
+    """Collects how each node ended, and writes the journal."""
+
+    def __init__(self, plan: Plan, call: Call) -> None:
+        self._plan, self._call = plan, call
+        self._begun: dict[str, float] = {}
+        self._ended: dict[str, tuple[str, float]] = {}
+        self._next_heartbeat = call.clock.now() + HEARTBEAT_SECONDS
+        self.changed = False
+
+    # --- while it works
+
+    def began(self) -> None:
+        pods = sum(len(drain.leaving) for drain in self._plan.drains)
+        count = len(self._plan.drains)
+        if count:
+            text = f"Draining {count} node{'s' if count > 1 else ''}: {pods} pods are to leave"
+            self._write("drain_began", text, nodes=[drain.node.name for drain in self._plan.drains])
+
+    def taken_in_hand(self, drain: NodeDrain, now: float) -> None:
+        self._begun[drain.node.name] = now
+
+    def blocked(self, drain: NodeDrain, departure: Departure) -> None:
+        record = departure.record(self._call.clock.timestamp())
+        text = f"{departure.pod} cannot leave {drain.node.name} now: {_obstacle(record)}"
+        self._write("pod_blocked", text, node=drain.node.name, **record)
+
+    def floor(self, before: FloorView | None, now: FloorView) -> None:
+        """The floor began to hold us back, or ceased to."""
+        held_before, held = before is not None and before.slack < 0, now.slack < 0
+        if held and not held_before:
+            self._write("floor", f"No further evictions for now: {now.explain()}")
+        elif held_before and not held:
+            self._write("floor", "Enough nodes are Ready again, evictions go on")
+
+    def finished(self, drain: NodeDrain, reason: str, seconds: float) -> None:
+        name = drain.node.name
+        self._ended[name] = (reason, seconds)
+        if reason == DRAINED:
+            text = f"Drained {name}: {len(drain.evicted)} pods in {seconds:.0f} s"
+        elif reason == NODE_GONE:
+            text = f"{name} is gone, nothing is left to drain"
+        else:
+            text = f"Not drained: {_sentence(name, self._entry(drain))}"
+        ended = f" ({len(self._ended)} of {len(self._plan.drains)} nodes)" if len(self._plan.drains) > 1 else ""
+        self._write("node_drained" if reason in (DRAINED, NODE_GONE) else "node_not_drained", text + ended, node=name)
+
+    def heartbeat(self, drains: Iterable[NodeDrain]) -> None:
+        """Now and then: how much is left, and who is in the way."""
+        now = self._call.clock.now()
+        if now < self._next_heartbeat:
+            return
+        self._next_heartbeat = now + HEARTBEAT_SECONDS
+        leaving = [(drain, departure) for drain in drains for departure in drain.leaving]
+        timestamp = self._call.clock.timestamp()
+        blocked = [
+            {"node": drain.node.name, **departure.record(timestamp)}
+            for drain, departure in leaving
+            if departure.obstacle and not departure.accepted
+        ]
+        text = (
+            f"{len(self._ended)} of {len(self._plan.drains)} nodes are drained, {len(leaving)} pods are still leaving"
+        )
+        text += "".join(
+            f"; {entry['pod']}: {_obstacle(entry)} since {entry['since']}" for entry in blocked[:PODS_NAMED]
+        )
+        self._write("draining", text, blocked=blocked)
+
+    # --- the end
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """The entry of every node that was named."""
+        entries = {drain.node.name: self._entry(drain) for drain in self._plan.drains}
+        return {**entries, **self._plan.missing}
+
+    def refused(self) -> dict[str, dict[str, Any]]:
+        """The entries when nothing was begun, because some nodes must not be drained."""
+        for drain in self._plan.refused:
+            self._ended[drain.node.name] = (REFUSED, 0.0)
+        for drain in self._plan.not_cordoned:
+            self._ended.setdefault(drain.node.name, (NOT_CORDONED, 0.0))
+        return self.results()
+
+    def _entry(self, drain: NodeDrain) -> dict[str, Any]:
+        now, name = self._call.clock.now(), drain.node.name
+        unfinished = (STOPPED, now - self._begun[name]) if name in self._begun else (NOT_STARTED, 0.0)
+        reason, seconds = self._ended.get(name, unfinished)
+        result = drain.result(self._call.clock.timestamp())
+        drained = reason in (DRAINED, NODE_GONE)
+        if reason == REFUSED:
+            result["blocked"] = [entry.record(self._call.clock.timestamp()) for entry in drain.refused]
+        elif drained or reason == NOT_STARTED:
+            result["blocked"] = []
+        message = {NODE_GONE: "the Node is gone", NOT_CORDONED: "the node is not cordoned"}.get(reason, "")
+        return {**result, "drained": drained, "reason": reason, "message": message, "seconds": round(seconds, 1)}
+
+    def _write(self, kind: str, text: str, **fields: Any) -> None:
+        self._call.journal.write(kind, text=text, **fields)
+
+
+def failure(nodes: Mapping[str, Mapping[str, Any]], changed: bool) -> EvergreenError | None:
+    """The error for results in which a node is not drained; None when all are."""
+    undrained = {name: entry for name, entry in nodes.items() if not entry["drained"]}
+    if not undrained:
+        return None
+    reasons = [entry["reason"] for entry in undrained.values()]
+    reason = next((word for word in REMEDIES if word in reasons), BLOCKED)
+    named = {name: entry for name, entry in undrained.items() if entry["reason"] != NOT_STARTED}
+    message = "; ".join(_sentence(name, entry) for name, entry in list(named.items())[:PODS_NAMED])
+    more = len(named) - PODS_NAMED
+    return EvergreenError(
+        f"{len(undrained)} of {len(nodes)} nodes are not drained: {message}"
+        + (f"; and {more} more" if more > 0 else ""),
+        reason=reason,
+        remedy=REMEDIES[reason],
+        nodes=dict(nodes),
+        changed=changed,
+    )
+
+
+def _sentence(name: str, entry: Mapping[str, Any]) -> str:
+    """One node that is not drained, and the first of the pods that are in the way."""
+    node = instance_and_node(entry["instance_id"], name) if entry["instance_id"] else name
+    if entry["reason"] == NOT_CORDONED:
+        return f"{node} is not cordoned"
+    if entry["reason"] == UNCORDONED:
+        return f"{node} was uncordoned by somebody while it was drained"
+    after = f" after {entry['seconds']:.0f} s" if entry["seconds"] else ""
+    blocked = entry["blocked"]
+    pods = ", ".join(f"{item['pod']} ({_obstacle(item)})" for item in blocked[:PODS_NAMED])
+    more = f" and {len(blocked) - PODS_NAMED} more" if len(blocked) > PODS_NAMED else ""
+    return f"{node}{after}: {pods}{more}" if blocked else f"{node}{after}: it could not be seen whether it is empty"
+
+
+def _obstacle(record: Mapping[str, Any]) -> str:
+    budget = f"budget {record['budget']}: " if record["budget"] and record["budget"] not in record["message"] else ""
+    return budget + record["message"].rstrip(".")

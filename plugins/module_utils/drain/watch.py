@@ -1,0 +1,105 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pods of one node, kept up to date by a watch in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import Verdict
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod, pod_from
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
+
+PODS = "/api/v1/pods"
+# A watch is left after so many looks and the list read anew, so that nothing wrong stays so for longer.
+WATCH_LOOKS = 12
+
+Judge = Callable[[Pod], Verdict]
+Judged = tuple[Pod, Verdict]
+
+
+def list_judged(client: KubernetesClient, node_name: str, judge: Judge) -> tuple[list[Judged], str]:
+    """The pods that are bound to the node with a verdict on each, and the version of this list."""
+    items, version = client.list(PODS, field_selector=f"spec.nodeName={node_name}")
+    return [judged(item, judge) for item in items], version
+
+
+def judged(manifest: dict[str, Any], judge: Judge) -> Judged:
+    pod = pod_from(manifest)
+    return pod, judge(pod)
+
+
+class PodWatch(threading.Thread):
+    """Tells what becomes of the pods of one node, through callbacks that are called in this thread.
+
+    ``on_all`` is given all pods after each list, ``on_pod`` one that is new or has changed, ``on_gone`` the UID of one
+    that is no more, ``on_stale`` says that nothing is known until the next list, ``on_error`` that this cannot go on.
+    """
+
+    def __init__(
+        self,
+        client: KubernetesClient,
+        node_name: str,
+        judge: Judge,
+        version: str,
+        poll_seconds: float,
+        *,
+        on_all: Callable[[Iterable[Judged]], None],
+        on_pod: Callable[[Judged], None],
+        on_gone: Callable[[str], None],
+        on_stale: Callable[[], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        super().__init__(name=f"pods of {node_name}", daemon=True)
+        self._client, self._node_name, self._judge = client, node_name, judge
+        self._version, self._poll_seconds = version, poll_seconds
+        self._on_all, self._on_pod, self._on_gone = on_all, on_pod, on_gone
+        self._on_stale, self._on_error = on_stale, on_error
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Say nothing more. The thread itself ends with its watch."""
+        self._stopped.set()
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._follow()
+            except KubernetesError as error:
+                if not error.transient and error.status != 410:
+                    self._tell(self._on_error, error)
+                    return
+                self._tell(self._on_stale)
+                if error.status != 410:
+                    self._stopped.wait(self._poll_seconds)
+            except Exception as error:
+                self._tell(self._on_error, error)
+                return
+
+    def _follow(self) -> None:
+        """List, unless a version is known to go on from, then watch until the watch ends."""
+        if not self._version:
+            pods, self._version = list_judged(self._client, self._node_name, self._judge)
+            self._tell(self._on_all, pods)
+        version, self._version = self._version, ""
+        events = self._client.watch(
+            PODS,
+            resource_version=version,
+            field_selector=f"spec.nodeName={self._node_name}",
+            timeout_seconds=max(1, round(WATCH_LOOKS * self._poll_seconds)),
+        )
+        for kind, manifest in events:
+            if self._stopped.is_set():
+                return
+            if kind == "DELETED":
+                self._tell(self._on_gone, manifest["metadata"]["uid"])
+            elif kind in ("ADDED", "MODIFIED"):
+                self._tell(self._on_pod, judged(manifest, self._judge))
+
+    def _tell(self, listener: Callable[..., None], *news: Any) -> None:
+        if not self._stopped.is_set():
+            listener(*news)

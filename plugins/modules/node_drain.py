@@ -1,0 +1,309 @@
+#!/usr/bin/python
+
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_drain
+short_description: Evict the pods of nodes within their disruption budgets, and wait until they are gone
+version_added: 0.1.0
+author:
+  - Contributors to the evergreen.eks project (@evergreen-eks)
+description:
+  - Drains several nodes at once. Each pod is evicted through the eviction API, so that PodDisruptionBudgets are kept,
+    and a node is drained when its pods are gone, by their UIDs, and a second, independent list shows the same.
+  - The nodes must be cordoned before, for example with M(evergreen.eks.node_cordon). A node that is uncordoned by
+    somebody in the meantime is not drained further.
+  - Which pods leave is decided as C(kubectl drain) does. Pods of DaemonSets and static pods stay; pods of a DaemonSet
+    that no longer exists leave; finished pods are deleted and not waited for; pods with emptyDir volumes
+    (O(delete_emptydir_data)) and pods without a controller (O(evict_unmanaged)) forbid that anything is evicted, unless
+    allowed. Pods that land on a node while it is drained are treated in the same way.
+  - An eviction that a budget does not allow now is tried again until the time-out; so is one that failed because the
+    Kubernetes API was busy or could not be reached for a while.
+  - A time-out is a failure, and names the pods and what is in their way.
+options:
+  nodes:
+    description:
+      - Names of the nodes.
+      - One that does not exist (any more) counts as drained, and says so.
+    type: list
+    elements: str
+  instance_ids:
+    description:
+      - IDs of the EC2 instances whose nodes are drained; the node is found by its provider ID.
+      - An instance that no node belongs to counts as drained, and says so; its entry has the ID as key.
+    type: list
+    elements: str
+  timeout:
+    description:
+      - Seconds within which each node must be drained, from the moment in which it is taken in hand.
+      - V(0) waits for ever.
+    type: float
+    default: 900
+  max_parallel:
+    description: How many nodes are drained at the same time.
+    type: int
+    default: 10
+  delete_emptydir_data:
+    description: Whether pods with emptyDir volumes are evicted, which loses the data in them.
+    type: bool
+    default: false
+  evict_unmanaged:
+    description: Whether pods are evicted that no controller would start again elsewhere.
+    type: bool
+    default: false
+  grace_period:
+    description:
+      - Seconds that a pod is given to stop, at least 1. Without it the pod's own.
+    type: int
+  asg_name:
+    description:
+      - Name of the Auto Scaling group whose members must stay Ready in sufficient number, see O(min_ready).
+    type: str
+  min_ready:
+    description:
+      - While fewer members of O(asg_name) than this are Ready and schedulable, no further eviction is sent.
+    type: int
+extends_documentation_fragment:
+  - evergreen.eks._attributes
+  - evergreen.eks._attributes.progress
+  - evergreen.eks._attributes.actiongroup_aws_k8s
+  - evergreen.eks._aws
+  - evergreen.eks._kubernetes
+  - evergreen.eks._waiting
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The server is asked for each eviction with C(dryRun=All), as if it were the only one.
+      - What forbids a drain is reported and warned of, it is no failure in check mode.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+notes:
+  - "Needs the RBAC verbs C(list) and C(get) on C(nodes), C(list) and C(watch) on C(pods), C(create) on
+    C(pods/eviction), all in the whole cluster."
+  - "C(list) on C(daemonsets.apps) finds DaemonSet pods that are left over, C(list) on C(replicasets.apps),
+    C(statefulsets.apps), C(jobs.batch) and C(replicationcontrollers) other pods whose controller is gone, C(list) on
+    C(poddisruptionbudgets.policy) names budgets. Without these verbs the module works and says less."
+  - "Needs the IAM action C(autoscaling:DescribeAutoScalingGroups) for O(asg_name)."
+seealso:
+  - module: evergreen.eks.node_cordon
+  - module: evergreen.eks.asg_detach_terminate
+"""
+
+EXAMPLES = r"""
+- name: Drain the nodes of two instances, ten minutes each at most
+  evergreen.eks.node_drain:
+    cluster_name: production
+    instance_ids:
+      - i-0123456789abcdef0
+      - i-0fedcba9876543210
+    timeout: 600
+    delete_emptydir_data: true
+
+- name: Drain a node, but evict only while at least five nodes of its group are Ready
+  evergreen.eks.node_drain:
+    cluster_name: production
+    nodes: [ip-10-0-1-23.eu-central-1.compute.internal]
+    asg_name: shared
+    min_ready: 5
+
+- name: See what a drain would meet
+  evergreen.eks.node_drain:
+    cluster_name: production
+    nodes: [ip-10-0-1-23.eu-central-1.compute.internal]
+  check_mode: true
+  register: outlook
+"""
+
+RETURN = r"""
+nodes:
+  description: What became of each node, by its name; also when the module fails.
+  returned: always
+  type: dict
+  contains:
+    instance_id:
+      description: The EC2 instance; empty when the node has none.
+      type: str
+    drained:
+      description:
+        - Whether no pod is left on it that had to leave.
+        - In check mode, whether nothing forbids its drain for good.
+      type: bool
+    reason:
+      description:
+        - V(drained), all pods are gone.
+        - V(node_gone) or V(no_node), there is no such node (any more).
+        - V(refused), pods with local data or without a controller forbid it.
+        - V(not_cordoned), it was not cordoned.
+        - V(uncordoned), somebody uncordoned it in the meantime.
+        - V(blocked), what remains cannot be evicted while things are as they are.
+        - V(timeout), pods remained when its time was over.
+        - V(stopped) or V(not_started), the module failed while or before it was drained.
+        - V(dry_run), check mode.
+      type: str
+    message:
+      description: The same in words where there is more to say.
+      type: str
+    evicted:
+      description: Pods that were evicted, as C(namespace/name); in check mode those that could be evicted right now.
+      type: list
+      elements: str
+    skipped:
+      description: Pods that stay, with C(pod) and C(reason), which is V(daemonset) or V(mirror).
+      type: list
+      elements: dict
+    blocked:
+      description: Pods that are in the way.
+      type: list
+      elements: dict
+      contains:
+        pod:
+          description: The pod, as C(namespace/name).
+          type: str
+        uid:
+          description: Its UID.
+          type: str
+        budget:
+          description: The PodDisruptionBudget that does not let it go, several separated by commas; else empty.
+          type: str
+        reason:
+          description:
+            - V(budget), a disruption budget does not allow it now; V(several_budgets), more than one budget selects it,
+              which the eviction API does not support.
+            - V(local_storage), V(unmanaged), it must not be evicted without O(delete_emptydir_data) or
+              O(evict_unmanaged).
+            - V(terminating), it was asked to stop and has not stopped yet.
+            - V(namespace_terminating), its namespace is being deleted and it has not been yet.
+            - V(webhook_denied), an admission webhook does not allow it; V(rejected), the API server does not.
+            - V(keeps_returning), its controller puts pods back on the cordoned node again and again.
+            - V(rate_limited), V(api_error), V(conflict), the API server could not carry it out.
+            - V(below_floor), fewer than O(min_ready) nodes were Ready; V(not_sent), it was not tried yet.
+          type: str
+        message:
+          description: The same in words, mostly the server's own.
+          type: str
+        since:
+          description: When it was first met, UTC.
+          type: str
+        attempts:
+          description: How many evictions were sent for it.
+          type: int
+    abandoned:
+      description: Pods that were asked to stop on a node that is not Ready, and that nobody there confirms to be gone.
+      type: list
+      elements: str
+    warnings:
+      description:
+        - What should be known about evicted pods, with C(pod), C(reason) and C(message).
+        - The reason is V(local_storage), V(unmanaged), V(owner_gone) or V(orphaned_daemonset).
+      type: list
+      elements: dict
+    seconds:
+      description: How long it took.
+      type: float
+  sample:
+    ip-10-0-1-23.eu-central-1.compute.internal:
+      instance_id: i-0123456789abcdef0
+      drained: true
+      reason: drained
+      message: ""
+      evicted: [shop/web-7d9c5b6f4-x2x7k]
+      skipped: [{pod: kube-system/aws-node-4xk2p, reason: daemonset}]
+      blocked: []
+      abandoned: []
+      warnings: []
+      seconds: 23.4
+reason:
+  description:
+    - Why the module failed, as one word.
+    - V(timeout), V(blocked), V(refused), V(not_cordoned), V(uncordoned) as above, of several the gravest.
+    - V(invalid_input), V(group_not_found), V(parent_gone), V(kubernetes_unreachable), V(kubernetes_unauthorized),
+      V(kubernetes_forbidden), V(kubernetes_error), V(access_denied), V(credentials_missing), V(credentials_invalid),
+      V(credentials_expired), V(unreachable), V(throttled), V(region_missing), V(not_found), V(aws_error).
+  returned: failure
+  type: str
+  sample: timeout
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.engine import Drain
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Request, make_plan
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.rehearsal import rehearse
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import Report, failure
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, kubernetes_argument_spec
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import ReadyFloor
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import (
+    Call,
+    failures_reported,
+    waiting_argument_spec,
+)
+
+# Connections beside one watch for each node in hand: evictions under way, and other reads.
+FURTHER_CONNECTIONS = 40
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=kubernetes_argument_spec(
+            **waiting_argument_spec(
+                nodes={"type": "list", "elements": "str"},
+                instance_ids={"type": "list", "elements": "str"},
+                timeout={"type": "float", "default": 900},
+                max_parallel={"type": "int", "default": 10},
+                delete_emptydir_data={"type": "bool", "default": False},
+                evict_unmanaged={"type": "bool", "default": False},
+                grace_period={"type": "int"},
+                asg_name={"type": "str"},
+                min_ready={"type": "int"},
+            )
+        ),
+        required_one_of=[["nodes", "instance_ids"]],
+        mutually_exclusive=[["nodes", "instance_ids"]],
+        required_together=[["asg_name", "min_ready"]],
+        supports_check_mode=True,
+    )
+    with failures_reported(module):
+        call = Call.of(module)
+        request = Request.of(module.params)
+        aws = Aws(module.params, call)
+        client = KubernetesClient.connect(module.params, aws, call, request.max_parallel + FURTHER_CONNECTIONS)
+        outcome = drain_nodes(request, aws, client, call)
+        for warning in outcome.pop("warnings", []):
+            module.warn(warning)
+        module.exit_json(**outcome)
+
+
+def drain_nodes(request: Request, aws: Aws, client: KubernetesClient, call: Call) -> dict[str, Any]:
+    """Drain, or rehearse it in check mode; answers what the module returns. Raises EvergreenError with the results."""
+    plan = make_plan(request, client, call)
+    if call.check_mode:
+        nodes = rehearse(request, plan, client, call)
+        forbidden = failure({name: entry for name, entry in nodes.items()}, False)
+        warnings = [str(forbidden)] if forbidden else []
+        return {"changed": any(entry["evicted"] for entry in nodes.values()), "nodes": nodes, "warnings": warnings}
+
+    if plan.refused or plan.not_cordoned:
+        error = failure(Report(plan, call).refused(), changed=False)
+        changed, nodes = False, {}
+    else:
+        floor = ReadyFloor(aws, client, request.asg_name, request.min_ready) if request.asg_name else None
+        drain = Drain(request, plan, client, floor, call)
+        nodes, changed = drain.run(), drain.changed
+        error = failure(nodes, changed)
+    if error:
+        raise error
+    return {"changed": changed, "nodes": nodes}
+
+
+if __name__ == "__main__":
+    main()
