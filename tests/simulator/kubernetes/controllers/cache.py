@@ -86,9 +86,10 @@ class Cache:
 
     def refresh(self) -> None:
         """Take in what has happened since, in the order in which it happened, and tell the listeners."""
-        version = self._store.version
-        if version == self._version:
+        if self._store.version == self._version:
             return
+        with self._store.lock:  # whoever is writing has told its subscribers when we get the lock
+            version = self._store.version
         changes = []
         for name in self._listeners:
             resource = BY_PLURAL[name]

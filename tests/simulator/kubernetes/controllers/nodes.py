@@ -137,7 +137,7 @@ class TaintEvictionController(Controller):
     watches = ("nodes", "pods")
 
     def start(self) -> None:
-        self._since: dict[tuple[Key, str], float] = {}  # pod and taint -> when we saw them together
+        self._since: dict[Key, dict[str, float]] = {}  # pod -> its node's taints by key -> when we saw them together
 
     def observe(self, event: Event) -> None:
         if event.resource == "nodes":
@@ -145,8 +145,7 @@ class TaintEvictionController(Controller):
                 for pod in self.cache.pods_on(event.object["metadata"]["name"]):
                     self.enqueue(key_of(pod))
         elif event.kind == "DELETED":
-            for known in [known for known in self._since if known[0] == key_of(event.object)]:
-                del self._since[known]
+            self._since.pop(key_of(event.object), None)
         elif event.old is None or node_of(event.old) != node_of(event.object):
             self.enqueue(key_of(event.object))
 
@@ -156,11 +155,12 @@ class TaintEvictionController(Controller):
         if pod is None or node is None or is_terminating(pod):
             return
         taints = {taint["key"]: taint for taint in _no_execute(node)}
-        for known in [known for known in self._since if known[0] == key and known[1] not in taints]:
-            del self._since[known]
-        now = self.clock.now()
+        now, before = self.clock.now(), self._since.pop(key, {})
+        since = {name: before.get(name, now) for name in taints}
+        if since:
+            self._since[key] = since
         for name, taint in taints.items():
-            until = self._since.setdefault((key, name), now) + self._tolerated(pod, taint)
+            until = since[name] + self._tolerated(pod, taint)
             if until <= now:
                 self._delete(pod)
                 return

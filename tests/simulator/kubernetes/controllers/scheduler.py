@@ -102,7 +102,7 @@ class Scheduler(Controller):
             if info is not None and uid_of(pod) not in info.pods:
                 self._account(info, pod)
                 self._retry_those_with_rules()
-        elif event.kind == "ADDED":
+        elif event.old is None or event.old["spec"] != pod["spec"]:
             self.enqueue(key)
 
     def _account(self, info: NodeInfo, pod: Object) -> None:
