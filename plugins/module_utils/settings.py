@@ -96,6 +96,7 @@ class Request:
 
     cluster_name: str
     parallel_groups: int
+    serial: int  # hosts of one batch of the play; 0 = all, where the number of forks does the counting
     common: Mapping[str, Any]  # every role variable but asg_name, typed
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     every_group: bool = False
@@ -135,6 +136,7 @@ def read_request(variables: Mapping[str, Any], surroundings: Surroundings) -> Re
     return Request(
         cluster_name=typed["cluster_name"],
         parallel_groups=typed["parallel_groups"],
+        serial=0 if surroundings.forks == typed["parallel_groups"] else typed["parallel_groups"],
         common={variable.name: typed[variable.name] for variable in PLAYBOOK_VARIABLES if variable.in_role},
         own=own or {},
         every_group=own is None,

@@ -99,6 +99,14 @@ parallel_groups:
   description: How many groups are worked on at a time.
   returned: success
   type: int
+serial:
+  description:
+    - The C(serial) with which a play under the strategy C(host_pinned) works on
+      RV(parallel_groups) at a time.
+    - V(0), all hosts in one batch, when Ansible has exactly as many forks. Then the next group begins as soon as one
+      has ended. Otherwise the next batch begins when all groups of a batch have ended.
+  returned: success
+  type: int
 cluster_name:
   description: The name of the EKS cluster.
   returned: success
@@ -207,6 +215,7 @@ def answer(request: Request, groups: list[Group], region: str) -> dict[str, Any]
         "groups": records,
         "left_out": [group.name for group in left_out],
         "parallel_groups": request.parallel_groups,
+        "serial": request.serial,
         "cluster_name": request.cluster_name,
         "summary": [
             headline,

@@ -223,6 +223,11 @@ def test_more_parallel_groups_than_ansible_can_work_on_are_refused() -> None:
     assert read("/work", 5, parallel_groups=5).parallel_groups == 5
 
 
+def test_exactly_as_many_forks_as_parallel_groups_need_no_batches() -> None:
+    assert read("/work", 5, parallel_groups=2).serial == 2
+    assert read("/work", 2, parallel_groups=2).serial == 0
+
+
 def test_a_relative_state_directory_is_meant_from_where_the_playbook_was_started() -> None:
     assert read("/home/ann/project", state_dir="state").common["state_dir"] == "/home/ann/project/state"
     assert read("/home/ann/project", state_dir="/var/lib/rollouts").common["state_dir"] == "/var/lib/rollouts"
