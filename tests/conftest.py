@@ -13,6 +13,7 @@ or, for several worlds or options, starts it itself: ``with World.start(scenario
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
     from simulator.world import World
 
 SPEED = 60.0
+
+# An operator's own settings must not reach a test, nor the libraries that read them when they are imported.
+for name in list(os.environ):
+    if name.startswith(("AWS_", "K8S_AUTH_")) or name.upper() in (
+        "KUBECONFIG",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ):
+        del os.environ[name]
+os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
 def pytest_configure(config: pytest.Config) -> None:

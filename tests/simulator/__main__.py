@@ -11,10 +11,10 @@ import shlex
 import sys
 
 from simulator import process
-from simulator.control import DEEDS, BadRequest
 from simulator.demo import SPEED, demo, demo_new
+from simulator.door import DEEDS, BadRequest
 from simulator.scenarios import SCENARIOS
-from simulator.summary import table
+from simulator.table import table
 
 
 def parser() -> argparse.ArgumentParser:

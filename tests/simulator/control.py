@@ -16,33 +16,17 @@ import dataclasses
 import hmac
 import json
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from simulator.door import DEEDS, BadRequest
 from simulator.summary import as_data, summarize
 
 if TYPE_CHECKING:
     from simulator.world import World
 
-DEEDS = (
-    "cordon",
-    "delete_group",
-    "delete_pod",
-    "new_version",
-    "reset_max",
-    "set_desired",
-    "spot_loss",
-    "stop_instance",
-    "suspend",
-)
 FAULT_OPTIONS = ("service", "operation", "target", "author", "times", "skip", "seconds", "error", "stall", "reset")
-
-
-class BadRequest(Exception):
-    """What was asked for makes no sense; the text says why."""
 
 
 class ControlServer:
@@ -131,22 +115,3 @@ class ControlServer:
             raise BadRequest(f"unknown {', '.join(unknown)}; there are {', '.join(FAULT_OPTIONS)}")
         self.world.faults.add(**given)
         return {}
-
-
-class Door:
-    """The other side: asks a world in another process."""
-
-    def __init__(self, url: str, token: str):
-        self._url = url
-        self._token = token
-        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
-
-    def ask(self, path: str, given: dict[str, Any] | None = None, timeout: float = 30) -> Any:
-        """GET without, POST with a body. Raises BadRequest with the world's words, OSError when it does not answer."""
-        data = None if given is None else json.dumps(given).encode()
-        request = urllib.request.Request(self._url + path, data, {"Authorization": f"Bearer {self._token}"})
-        try:
-            with self._open(request, timeout=timeout) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as refusal:
-            raise BadRequest(json.load(refusal).get("error", str(refusal))) from None

@@ -11,7 +11,7 @@ import time
 from simulator import process
 from simulator.runs import start_ansible_playbook
 from simulator.scenarios import DEMO
-from simulator.summary import table
+from simulator.table import table
 
 SPEED = 30.0  # half a minute of the cluster's time a second: booting and draining stay visible
 PLAYBOOK = "evergreen.eks.rollout"

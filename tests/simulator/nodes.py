@@ -65,17 +65,15 @@ class Machines:
         self._views = views
         self._api = api
         self._machines: dict[str, Machine] = {}
+        self._by_node: dict[str, Machine] = {}
         self._next_look = 0.0
         self.broken_groups: set[str] = set()  # node groups whose new machines never get Ready (a bad image)
         self.boot_seconds: dict[str, float] = {}  # node group -> boot time, where it differs from the scenario's
 
     def machine_is_up(self, node_name: str) -> bool:
         """Whether the computer behind the Node of that name runs (asked by the simulated kubelets)."""
-        return any(
-            machine.running and machine.registered
-            for machine in list(self._machines.values())
-            if machine.view.private_dns_name == node_name
-        )
+        machine = self._by_node.get(node_name)
+        return machine is not None and machine.running and machine.registered
 
     def instance_of(self, node_name: str) -> str | None:
         """The instance id behind the Node of that name."""
@@ -105,6 +103,8 @@ class Machines:
             machine = self._machines[view.instance_id] = Machine(view, view.group, broken=broken)
         machine.view = view
         machine.running = view.state == "running"
+        if machine.running:
+            self._by_node[view.private_dns_name] = machine
         if not machine.running or view.running_since is None:
             machine.ready = machine.registered = False  # after a stop the kubelet has to come up again
             return

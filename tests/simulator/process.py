@@ -4,7 +4,8 @@
 """A world in a process of its own: starting, finding and stopping it.
 
 It lives in a session of its own, so that Ctrl-C in the terminal does not reach it. What others need to know of it
-(pid, address and token of its control door, environment) stands in ``.world/world.json``, readable only by the user.
+(pid, address and token of its control door, environment) stands in ``.world/world.json``, readable only by the user
+(``SIMULATOR_FOLDER`` names another folder than ``.world``).
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulator.control import BadRequest, ControlServer, Door
+from simulator.door import BadRequest, Door
 from simulator.runs import REPOSITORY
 
-FOLDER = REPOSITORY / ".world"
+FOLDER = Path(os.environ.get("SIMULATOR_FOLDER") or REPOSITORY / ".world")
 START_TIMEOUT = 60.0  # real seconds
 STOP_TIMEOUT = 10.0
 
@@ -61,7 +62,8 @@ def start(scenario: str, speed: float) -> Handle:
     make_private_folder(FOLDER)
     (FOLDER / "world.json").unlink(missing_ok=True)
     log = FOLDER / "world.log"
-    with log.open("w", encoding="utf-8") as output:
+    write_private(log, "")
+    with log.open("a", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "simulator", "serve", scenario, "--speed", f"{speed:g}"],
             env=serving_environment(),
@@ -110,6 +112,8 @@ def forget_runs() -> None:
 
 def serve(scenario_name: str, speed: float) -> int:
     """Be the world, until somebody asks for its end. Runs in the process that ``start`` makes."""
+    # Only here: this loads moto, which takes a second and looks at the environment.
+    from simulator.control import ControlServer
     from simulator.scenarios import SCENARIOS
     from simulator.world import World
 
@@ -134,10 +138,13 @@ def serve(scenario_name: str, speed: float) -> int:
 
 def serving_environment() -> dict[str, str]:
     """What the world's own process gets of the caller's environment: no AWS, Kubernetes or proxy settings."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
-    return {**kept, "PYTHONPATH": str(REPOSITORY / "tests"), "AWS_EC2_METADATA_DISABLED": "true"} | {
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SIMULATOR_FOLDER")
+    return {
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        "PYTHONPATH": str(REPOSITORY / "tests"),
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
         "NO_PROXY": "*",
     }
 

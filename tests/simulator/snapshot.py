@@ -72,7 +72,7 @@ def take_snapshot(at: float, cloud: Cloud, store: Store) -> Snapshot:
     pods = [stored.object for stored in store.all(PODS)]
     with cloud.lock:
         cloud.settle()
-        groups = {name: _group(group) for name, group in sorted(cloud.scaling.groups.items())}
+        groups = {name: _group(group) for name, group in cloud.scaling.groups.items()}
         running = {
             view.instance_id: dict(cloud.compute.backend.tags.get(view.instance_id, {}))
             for view in cloud.compute.views()
