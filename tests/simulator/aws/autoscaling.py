@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moto.autoscaling.models import autoscaling_backends
+from moto.core.exceptions import ServiceException
 from moto.ec2.models.instances import Instance
 
 from simulator.aws import scaling_rules as rules
@@ -192,7 +193,11 @@ class AutoScaling:
 
     def launch(self, group: Group, cause: str) -> Member | None:
         """Launch one instance where the group has fewest; None when that failed (told in a failed activity)."""
-        plan = self.launch_plan(group)
+        try:
+            plan = self.launch_plan(group)
+        except ServiceException as error:
+            self._failed(group, cause, f"{error.message} Launching EC2 instance failed.")
+            return None
         closed: set[str] = set()
         while True:
             zone = rules.emptiest_zone(group, closed)
@@ -201,8 +206,7 @@ class AutoScaling:
             failure = self._failure(group, zone, plan)
             if failure is None:
                 return self._launch_in(group, zone, plan, cause)
-            activity = self.log(group, f"{LAUNCH_TEXT}.  Status Reason: {failure}", cause, "Failed", zone=zone)
-            activity.finish(self.agenda.datetime(), "Failed", failure)
+            self._failed(group, cause, failure, zone)
             closed.add(zone)
             if not self.compute.image_exists(plan.image_id):
                 return None
@@ -219,6 +223,10 @@ class AutoScaling:
         failure = LaunchFailure(group, code, message, zone, times)
         self.failures.append(failure)
         return failure
+
+    def _failed(self, group: Group, cause: str, reason: str, zone: str = "") -> None:
+        activity = self.log(group, f"{LAUNCH_TEXT}.  Status Reason: {reason}", cause, "Failed", zone)
+        activity.finish(self.agenda.datetime(), "Failed", reason)
 
     def _failure(self, group: Group, zone: str, plan: LaunchPlan) -> str | None:
         if not self.compute.image_exists(plan.image_id):

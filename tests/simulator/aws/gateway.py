@@ -23,6 +23,7 @@ from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import get_service_router
 from moto.core.utils import get_service_model
+from moto.moto_server.werkzeug_app import create_backend_app
 
 from simulator.aws import wire
 from simulator.record import READS, Call
@@ -125,8 +126,7 @@ def understand(environ: dict[str, Any], body: bytes) -> Asked:
             "url_params": in_path,
         }
         asked.params = dict(PROTOCOL_PARSERS[asked.protocol](operation).parse(content))
-        for stream in ("Body",):
-            asked.params.pop(stream, None)
+        asked.params.pop("Body", None)  # of an S3 object
     except Exception as error:  # the record must never stand in a request's way
         log.debug("a request that is not understood: %s %s", asked, error)
     return asked
@@ -135,9 +135,19 @@ def understand(environ: dict[str, Any], body: bytes) -> Asked:
 class Gateway:
     """A WSGI application in front of moto's."""
 
-    def __init__(self, cloud: Cloud, moto: Any):
+    def __init__(self, cloud: Cloud, services: Iterable[str]):
         self._cloud = cloud
-        self._moto = moto
+        self._services = frozenset(services)
+        self._apps: dict[str, Any] = {}
+
+    def _moto(self, service: str) -> Any:
+        """moto's application for a service; it answers classic and newer load balancers with the same one."""
+        name = "elb" if service == "elbv2" else service
+        if name not in self._services:
+            raise NotImplementedError(service)
+        if name not in self._apps:
+            self._apps[name] = create_backend_app(name)
+        return self._apps[name]
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         cloud = self._cloud
@@ -185,7 +195,7 @@ class Gateway:
         try:
             with self._cloud.lock:
                 self._cloud.settle()
-                content = b"".join(self._moto(environ, take))
+                content = b"".join(self._moto(asked.service)(environ, take))
         except NotImplementedError:
             return wire.write(wire.not_simulated(asked.service, asked.operation), asked.protocol)
         except Exception as error:

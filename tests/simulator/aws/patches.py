@@ -22,7 +22,8 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import InvalidInstanceIdError
 from moto.eks import urls as eks_urls
 
-from simulator.aws import selfcheck
+from simulator.aws import answers, selfcheck
+from simulator.aws.answers import PlainAnswer
 from simulator.aws.ec2 import Compute
 from simulator.aws.scaling_operations import OPERATIONS
 
@@ -86,7 +87,7 @@ def _scaling(operation: str) -> Callable[[Any], Any]:
                     raise NotImplementedError(operation)
                 return original(self)
             answer = serve(cloud.scaling, self._get_params())
-            return EmptyResult() if answer is None else ActionResult(answer)
+            return EmptyResult() if answer is None else PlainAnswer(answer)
 
         respond.__name__ = operation
         return respond
@@ -134,6 +135,19 @@ def _terminate_answer(original: Any) -> Any:
     return terminate_instances
 
 
+def _describe_instances(original: Any) -> Any:
+    """moto finds them; we show them."""
+
+    def describe_instances(self: Any) -> ActionResult:
+        answer = original(self)
+        if _cloud(self) is None:
+            return answer
+        found = answer.result
+        return PlainAnswer(found | {"Reservations": [answers.reservation(one) for one in found["Reservations"]]})
+
+    return describe_instances
+
+
 def _all_reservations(original: Any) -> Any:
     """A filter by instance id (without wildcards) looks at those instances only, not at all there are."""
 
@@ -146,6 +160,21 @@ def _all_reservations(original: Any) -> Any:
         return _reservations_of(self, known, {key: value for key, value in filters.items() if key != "instance-id"})
 
     return all_reservations
+
+
+def _get_reservations_by_instance_ids(original: Any) -> Any:
+    """By id as well: those only; one unknown id fails the call, as on AWS."""
+
+    def get_reservations_by_instance_ids(self: Any, instance_ids: list[str], filters: Any = None) -> Any:
+        compute = _compute(self)
+        if compute is None:
+            return original(self, instance_ids, filters)
+        missing = [one for one in instance_ids if one not in compute.courses]
+        if missing:
+            raise InvalidInstanceIdError(missing)
+        return _reservations_of(self, [compute.courses[one].instance for one in instance_ids], filters or {})
+
+    return get_reservations_by_instance_ids
 
 
 def _reservations_of(backend: Any, instances: list[Any], filters: dict[str, Any]) -> list[Any]:
@@ -281,7 +310,7 @@ def _describe_instance_health(original: Any) -> Any:
             return original(self)
         asked = [one["InstanceId"] for one in self._get_param("Instances", [])]
         name = self._get_param("LoadBalancerName")
-        return ActionResult({"InstanceStates": cloud.balancers.instance_health(name, asked)})
+        return PlainAnswer({"InstanceStates": cloud.balancers.instance_health(name, asked)})
 
     return describe_instance_health
 
@@ -297,7 +326,7 @@ def _eks(serve: Callable[[Cloud, Any], dict[str, Any]]) -> Callable[[Any], Any]:
                 if original is None:
                     raise NotImplementedError(serve.__name__)
                 return original(self)
-            return ActionResult(serve(cloud, self))
+            return PlainAnswer(serve(cloud, self))
 
         return respond
 
@@ -343,7 +372,9 @@ REPLACEMENTS: dict[str, Callable[[Any], Any]] = {
     "moto.ec2.models.instances:InstanceBackend.all_reservations": _all_reservations,
     "moto.ec2.models.instances:InstanceBackend.get_instance": _get_instance,
     "moto.ec2.models.instances:InstanceBackend.get_instance_by_id": _get_instance_by_id,
+    "moto.ec2.models.instances:InstanceBackend.get_reservations_by_instance_ids": _get_reservations_by_instance_ids,
     "moto.ec2.models.core:TaggedEC2Resource.get_tags": _get_tags,
+    "moto.ec2.responses.instances:InstanceResponse.describe_instances": _describe_instances,
     "moto.ec2.responses.instances:InstanceResponse.terminate_instances": _terminate_answer,
     "moto.ec2.responses.launch_templates:LaunchTemplates.create_launch_template_version": (
         _create_launch_template_version

@@ -150,6 +150,8 @@ def describe_scaling_activities(scaling: AutoScaling, params: Params) -> Answer:
 @operation
 def terminate_instance_in_auto_scaling_group(scaling: AutoScaling, params: Params) -> Answer:
     """Protection from scale-in does not hold this up, a suspended Terminate neither."""
+    if "InstanceId" not in params:
+        raise NotImplementedError("the form with InstanceIds")
     instance_id = params["InstanceId"]
     decrement = flag(params, "ShouldDecrementDesiredCapacity")
     found = scaling.member(instance_id)
@@ -327,6 +329,7 @@ def _settings(scaling: AutoScaling, group: Group, params: Params) -> None:
         "PlacementGroup": "placement_group",
         "MaxInstanceLifetime": "max_instance_lifetime",
         "DefaultInstanceWarmup": "default_warmup",
+        "DesiredCapacityType": "capacity_type",
         "InstanceMaintenancePolicy": "maintenance_policy",
     }
     for key, attribute in plain.items():

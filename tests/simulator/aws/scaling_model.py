@@ -158,6 +158,8 @@ class Group:
     placement_group: str = ""
     max_instance_lifetime: int | None = None
     default_warmup: int | None = None
+    #: "units", "vcpu" or "memory-mib"; empty: not said, which means units
+    capacity_type: str = ""
     maintenance_policy: dict[str, Any] | None = None
     service_role: str = ""
     load_balancers: list[str] = field(default_factory=list)

@@ -47,6 +47,7 @@ def group(one: Group) -> dict[str, Any]:
         "PlacementGroup": one.placement_group or None,
         "MaxInstanceLifetime": one.max_instance_lifetime,
         "DefaultInstanceWarmup": one.default_warmup,
+        "DesiredCapacityType": one.capacity_type or None,
         "InstanceMaintenancePolicy": one.maintenance_policy,
         "WarmPoolConfiguration": one.warm_pool,
         "WarmPoolSize": 0 if one.warm_pool else None,

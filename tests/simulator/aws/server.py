@@ -22,7 +22,7 @@ from typing import Any
 
 import moto.backends as moto_backends
 from moto.core.model_instances import reset_model_data
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from simulator.aws import patches
@@ -105,8 +105,8 @@ class Cloud(Builder):
 
     def start(self, port: int = 0) -> str:
         """Serve HTTP on loopback (0: any free port); returns the URL."""
-        application = Gateway(self, DomainDispatcherApplication(create_backend_app))
-        self._server = make_server("127.0.0.1", port, application, threaded=True, request_handler=QuietHandler)
+        gateway = Gateway(self, SERVICES)
+        self._server = make_server("127.0.0.1", port, gateway, threaded=True, request_handler=QuietHandler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="aws", daemon=True)
         self._thread.start()

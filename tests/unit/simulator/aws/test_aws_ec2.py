@@ -22,7 +22,9 @@ def test_a_terminated_instance_shuts_down_ends_keeps_its_tags_and_is_forgotten(a
     aws.cloud.terminate_outside(victim)
     assert aws.instance_state(victim) == "shutting-down"
     aws.later(30)
-    assert aws.instance_state(victim) == "terminated"
+    ended = aws.ec2.describe_instances(InstanceIds=[victim])["Reservations"][0]["Instances"][0]
+    assert ended["State"]["Name"] == "terminated"
+    assert (ended["PrivateDnsName"], ended.get("PrivateIpAddress")) == ("", None)
     tags = {tag["Key"]: tag["Value"] for tag in aws.ec2.describe_tags()["Tags"] if tag["ResourceId"] == victim}
     assert tags["team"] == "blue"
     assert tags["aws:autoscaling:groupName"] == "shared"

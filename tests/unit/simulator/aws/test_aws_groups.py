@@ -190,6 +190,17 @@ def test_an_image_that_does_not_exist_fails_the_launch(aws: Any) -> None:
     assert aws.members() == []
 
 
+def test_a_template_that_was_deleted_fails_the_launch(aws: Any) -> None:
+    aws.group(desired=1)
+    template = aws.describe()["LaunchTemplate"]["LaunchTemplateId"]
+    aws.ec2.delete_launch_template(LaunchTemplateId=template)
+    aws.autoscaling.set_desired_capacity(AutoScalingGroupName="shared", DesiredCapacity=2)
+    aws.later(5)
+    assert aws.activities()[0]["StatusCode"] == "Failed"
+    assert template in aws.activities()[0]["StatusMessage"]
+    assert aws.states() == ["InService"]
+
+
 def test_groups_come_in_pages_of_fifty_and_can_be_found_by_tag(aws: Any) -> None:
     template = aws.cloud.create_template("many", aws.image)
     subnets = list(aws.network.subnets.values())
