@@ -106,13 +106,19 @@ def test_callbacks_run_before_the_deed_and_after_it(aws: Any) -> None:
 
 def test_a_stalled_request_holds_up_nobody_else(aws: Any) -> None:
     aws.group(desired=2)
-    aws.faults.add(operation="SetDesiredCapacity", stall=30)
+    arrived = threading.Event()
+    aws.faults.add(operation="SetDesiredCapacity", stall=30, before=lambda call: arrived.set())
     call = {"AutoScalingGroupName": "shared", "DesiredCapacity": 3}
-    stalled = threading.Thread(target=lambda: aws.autoscaling.set_desired_capacity(**call))
+    stalled = threading.Thread(target=lambda: aws.autoscaling.set_desired_capacity(**call), daemon=True)
     stalled.start()
-    assert aws.client("autoscaling", OTHER_KEY).describe_auto_scaling_groups()["AutoScalingGroups"]
-    aws.clock.advance(31)
-    stalled.join(10)
+    assert arrived.wait(10)
+    other = aws.client("autoscaling", OTHER_KEY)
+    assert other.describe_auto_scaling_groups()["AutoScalingGroups"][0]["DesiredCapacity"] == 2
+    for _ in range(100):
+        aws.clock.advance(31)
+        stalled.join(0.1)
+        if not stalled.is_alive():
+            break
     assert not stalled.is_alive()
     assert aws.describe()["DesiredCapacity"] == 3
 
