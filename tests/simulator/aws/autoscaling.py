@@ -140,10 +140,13 @@ class AutoScaling:
         self.soon(group)
 
     def soon(self, group: Group, seconds: float | None = None) -> None:
-        """Compare desired with actual capacity in a moment."""
-        if group.reconcile_due is not None:
-            group.reconcile_due.cancel()
+        """Compare desired with actual capacity in a moment; many calls in a row do not put that off."""
         delay = self.timings.reaction if seconds is None else seconds
+        planned = group.reconcile_due
+        if planned is not None:
+            if planned.at <= self.agenda.now() + delay:
+                return
+            planned.cancel()
         group.reconcile_due = self.agenda.after(delay, lambda: self.reconcile(group))
 
     def reconcile(self, group: Group) -> None:

@@ -201,6 +201,48 @@ def test_a_template_that_was_deleted_fails_the_launch(aws: Any) -> None:
     assert aws.states() == ["InService"]
 
 
+def test_many_calls_in_a_row_do_not_put_a_launch_off(aws: Any) -> None:
+    aws.group(desired=1)
+    aws.autoscaling.set_desired_capacity(AutoScalingGroupName="shared", DesiredCapacity=2)
+    for _ in range(4):
+        aws.later(1)
+        aws.autoscaling.set_desired_capacity(AutoScalingGroupName="shared", DesiredCapacity=2)
+    assert aws.states() == ["InService", "Pending"]
+
+
+def test_a_group_may_launch_from_a_launch_configuration(aws: Any) -> None:
+    aws.autoscaling.create_launch_configuration(
+        LaunchConfigurationName="lc-1", ImageId=aws.image, InstanceType="m4.large"
+    )
+    subnets = list(aws.network.subnets.values())
+    aws.cloud.create_group("legacy", None, subnets, 1, max_size=2, LaunchConfigurationName="lc-1")
+    assert aws.describe("legacy")["LaunchConfigurationName"] == "lc-1"
+    (member,) = aws.members("legacy")
+    assert (member["LaunchConfigurationName"], member["InstanceType"]) == ("lc-1", "m4.large")
+    assert "LaunchTemplate" not in member
+
+
+def test_a_group_can_be_created_through_the_api(aws: Any) -> None:
+    template = aws.cloud.create_template("made", aws.image)
+    subnets = ",".join(aws.network.subnets.values())
+    request = {
+        "AutoScalingGroupName": "made",
+        "MinSize": 1,
+        "MaxSize": 3,
+        "VPCZoneIdentifier": subnets,
+        "LaunchTemplate": {"LaunchTemplateName": template.name},
+    }
+    aws.autoscaling.create_auto_scaling_group(**request)
+    aws.later(60)
+    assert aws.states("made") == ["InService"]
+    assert "a user request created an AutoScalingGroup changing the desired capacity from 0 to 1." in (
+        aws.activities("made")[0]["Cause"]
+    )
+    with pytest.raises(ClientError) as caught:
+        aws.autoscaling.create_auto_scaling_group(**request)
+    assert caught.value.response["Error"]["Code"] == "AlreadyExists"
+
+
 def test_groups_come_in_pages_of_fifty_and_can_be_found_by_tag(aws: Any) -> None:
     template = aws.cloud.create_template("many", aws.image)
     subnets = list(aws.network.subnets.values())

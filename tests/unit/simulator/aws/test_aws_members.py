@@ -140,6 +140,25 @@ def test_detaching_under_the_minimum_is_refused(aws: Any) -> None:
         detach(aws, aws.ids()[:2], decrement=True)
 
 
+def test_a_detached_instance_can_be_attached_again(aws: Any) -> None:
+    aws.group(desired=2)
+    moving = aws.ids()[0]
+    detach(aws, [moving], decrement=True)
+    aws.later(10)
+    aws.autoscaling.attach_instances(AutoScalingGroupName="shared", InstanceIds=[moving])
+    assert moving in aws.ids()
+    assert aws.describe()["DesiredCapacity"] == 2
+
+
+def test_terminating_a_leaving_member_again_does_not_count_twice(aws: Any) -> None:
+    aws.group(desired=3)
+    victim = aws.ids()[0]
+    first = terminate(aws, victim, decrement=True)
+    again = terminate(aws, victim, decrement=True)
+    assert again["ActivityId"] == first["ActivityId"]
+    assert aws.describe()["DesiredCapacity"] == 2
+
+
 # ---- standby
 
 
