@@ -117,6 +117,7 @@ reason:
     - Why the module failed, as one word.
     - V(refused), the sizes cannot be together, or AWS would choose an instance to terminate; nothing was changed.
     - V(capacity_timeout), the sizes are set, but the instances did not come in time.
+    - V(group_deleting), somebody is deleting the group.
     - V(group_not_found), V(invalid_input), V(access_denied), V(credentials_missing), V(credentials_invalid),
       V(credentials_expired), V(unreachable), V(throttled), V(region_missing), V(aws_error).
   returned: failure

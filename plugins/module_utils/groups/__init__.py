@@ -14,6 +14,7 @@ from __future__ import annotations
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.capacity import (
     SIZES,
     CapacityTimeout,
+    GroupDeleting,
     Refused,
     Sizing,
     activity_text,
@@ -83,6 +84,7 @@ __all__ = [
     "CapacityTimeout",
     "Choice",
     "Group",
+    "GroupDeleting",
     "GroupNotFound",
     "Hook",
     "Instance",

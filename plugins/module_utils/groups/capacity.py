@@ -28,6 +28,12 @@ class Refused(EvergreenError):
     default_reason = "refused"
 
 
+class GroupDeleting(EvergreenError):
+    """Somebody is deleting the group: it has no sizes that mean anything any more."""
+
+    default_reason = "group_deleting"
+
+
 class CapacityTimeout(WaitTimeout):
     """The group did not reach the wanted number of instances in service."""
 
@@ -82,7 +88,7 @@ def ensure_sizes(
     `counted` says that somebody is about to wait for the instances: a group that does not count in instances is then
     refused before anything is changed.
     """
-    group = describe_group(aws, name)
+    group = _living_group(aws, name)
     if counted:
         _countable(group)
     changes = planned_sizes(group, asked, only_raise)
@@ -91,7 +97,7 @@ def ensure_sizes(
     texts = [f"{size_name} {group.sizes[size_name]} -> {size}" for size_name, size in changes.items()]
     call.journal.write("resize", asg_name=name, text=", ".join(texts), sizes=changes)
     set_sizes(aws, name, **changes)
-    after = describe_group(aws, name)
+    after = _living_group(aws, name)
     return Sizing(group.sizes, after.sizes, len(after.in_service))
 
 
@@ -103,7 +109,7 @@ def wait_in_service(aws: Aws, call: Call, name: str, wanted: int, timeout: float
     """
     try:
         group = wait_until(
-            lambda: describe_group(aws, name),
+            lambda: _living_group(aws, name),
             lambda group: len(group.in_service) >= still_wanted(group, wanted),
             clock=call.clock,
             deadline=Deadline(call.clock, timeout),
@@ -184,6 +190,17 @@ def _refuse_victims(group: Group, changes: Mapping[str, int]) -> None:
 def _refusal(group: Group, what: str, remedy: str) -> Refused:
     now = f"now min_size {group.min_size}, max_size {group.max_size}, desired_capacity {group.desired_capacity}"
     return Refused(f"Auto Scaling group {group.name}: {what} ({now})", remedy=remedy, asg_name=group.name)
+
+
+def _living_group(aws: Aws, name: str) -> Group:
+    group = describe_group(aws, name)
+    if group.status:
+        raise GroupDeleting(
+            f"Auto Scaling group {name} is being deleted ({group.status})",
+            remedy="Leave it out, or ask who deletes it",
+            asg_name=name,
+        )
+    return group
 
 
 def _countable(group: Group) -> None:

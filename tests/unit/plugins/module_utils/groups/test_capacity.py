@@ -16,6 +16,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     Activity,
     CapacityTimeout,
     Group,
+    GroupDeleting,
     GroupNotFound,
     Member,
     Refused,
@@ -170,6 +171,17 @@ def test_a_group_that_is_deleted_ends_the_wait() -> None:
         script.expect("autoscaling", "describe_auto_scaling_groups", nothing, MaxRecords=100)
 
         with pytest.raises(GroupNotFound):
+            wait_in_service(script.aws, script.call, "shared", 1, timeout=60, poll_seconds=5)
+
+
+def test_a_group_that_is_being_deleted_has_no_sizes_to_set_or_to_wait_for() -> None:
+    with scripted_aws() as script:
+        for _look in range(2):
+            script.expect_group(DesiredCapacity=0, Status="Delete in progress")
+
+        with pytest.raises(GroupDeleting, match="shared is being deleted .Delete in progress."):
+            ensure_sizes(script.aws, script.call, "shared", {"max_size": 12})
+        with pytest.raises(GroupDeleting):
             wait_in_service(script.aws, script.call, "shared", 1, timeout=60, poll_seconds=5)
 
 
