@@ -111,6 +111,7 @@ class Removal:
         self._call = call
         self._deadline = Deadline(call.clock, request.timeout)
         self._heartbeat = Heartbeat(call)
+        self._sent: set[str] = set()  # a call that counts was sent, whatever became of it
         self._ended: set[str] = set()  # stopped or terminated by us after their detachment
         self._names: dict[str, str] = {}  # instance id -> node name, kept when the Node has gone
         self._first: Sight | None = None
@@ -260,6 +261,7 @@ class Removal:
             return None
         verb = "detaching" if detaches else "terminating"
         self._call.journal.write("intent", verb=verb, asg_name=self.request.asg_name, instances=leaving)
+        self._sent.update(leaving)
         try:
             if detaches:
                 detach(self._aws, self.request.asg_name, leaving, self.request.decrement)
@@ -395,11 +397,13 @@ class Removal:
     # --- the answer ---
 
     def _give_up(self, error: EvergreenError) -> None:
-        """The whole call ends here: say of each open instance whether it is leaving or was not attempted."""
+        """The whole call ends here: say of each open instance whether it is leaving, or was tried, or not."""
         for instance_id in self._open():
             place = self._position(instance_id, self._last)
             if instance_id in self.touched or place.step in (LEAVING, FINISH):
                 self._decide(instance_id, Fate("leaving", error.reason, place.message))
+            elif instance_id in self._sent:
+                self._decide(instance_id, Fate("failed", error.reason, f"it may be leaving or not: {error}"))
             else:
                 self._decide(instance_id, Fate("failed", "not_attempted", str(error)))
 

@@ -27,7 +27,7 @@ TWO_GROUPS = Scenario(groups=[NodeGroup("shared", size=2, outdated=False), NodeG
 HOOK = {
     "LifecycleHookName": "goodbye",
     "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
-    "HeartbeatTimeout": 600,
+    "HeartbeatTimeout": 7200,
 }
 
 

@@ -1,0 +1,79 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import Activity, Group, Member
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Standing
+from ansible_collections.evergreen.eks.plugins.module_utils.readiness import Look, Question, how_many, not_ready
+
+ONE, TWO = "i-00000000000000001", "i-00000000000000002"
+
+
+def question(**options: Any) -> Question:
+    defaults = {
+        "instance_ids": None,
+        "asg_name": "shared",
+        "exclude_instance_ids": None,
+        "min_ready": None,
+        "looks": 2,
+        "daemonsets": False,
+        "startup_taints": None,
+        "timeout": 60.0,
+    }
+    return Question.of({**defaults, **options})
+
+
+def group(desired: int, *ids: str) -> Group:
+    members = tuple(Member(item, "eu-central-1a", "InService") for item in ids)
+    return Group("shared", "arn", 0, 9, desired, members=members)
+
+
+def standings(*ids: str, reason: str = "ready", message: str = "") -> tuple[Standing, ...]:
+    return tuple(Standing(item, "", reason, message) for item in ids)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"looks": 0}, {"min_ready": -1}, {"timeout": -1.0}, {"instance_ids": [ONE, ONE], "min_ready": 2}],
+)
+def test_what_cannot_be_meant_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        question(**options)
+
+
+def test_of_a_group_no_fewer_are_needed_than_it_is_to_have() -> None:
+    assert how_many(question(), group(3, ONE), standings(ONE)) == 3
+    assert how_many(question(), group(1, ONE, TWO), standings(ONE, TWO)) == 2
+    assert how_many(question(exclude_instance_ids=[ONE]), group(3, ONE, TWO), standings(TWO)) == 2
+    assert how_many(question(min_ready=1), group(3, ONE), standings(ONE)) == 1
+    assert how_many(question(instance_ids=[ONE, TWO], asg_name=None), None, standings(ONE, TWO)) == 2
+
+
+def test_named_instances_that_have_ended_make_the_wait_hopeless_but_a_group_replaces_them() -> None:
+    both = (*standings(ONE), *standings(TWO, reason="terminated"))
+    assert Look(both, steady=1, needed=2).hopeless
+    assert not Look(both, steady=1, needed=1).hopeless
+    assert not Look(both, steady=1, needed=2, group=group(2, ONE, TWO)).hopeless
+
+
+def test_the_failure_says_what_most_lack_and_what_aws_says_of_the_launches() -> None:
+    look = Look(standings(ONE, reason="no_node", message="no Node has its provider ID"), 0, 3, group(3, ONE))
+    trouble = Activity("a-1", "Failed", description="Launching a new EC2 instance.", status_message="No capacity.")
+    error = not_ready(look, trouble, "within 60 s")
+    assert error.reason == "no_node"
+    assert "0 of the 3 instances of Auto Scaling group shared" in str(error)
+    assert f"{ONE}: no Node has its provider ID; the group has only 1" in str(error)
+    assert "No capacity" in str(error) and "No capacity" in error.details["activity"]
+    assert error.details["instances"][ONE]["reason"] == "no_node"
+
+
+def test_ready_but_not_for_long_enough_is_said_so() -> None:
+    error = not_ready(Look(standings(ONE), 0, 1, group(1, ONE)), None, "within 60 s")
+    assert "not for as many looks in a row" in str(error)
