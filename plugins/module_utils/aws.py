@@ -153,6 +153,11 @@ class Aws:
         """The module call that this connection serves: its clock, journal and lifeline."""
         return self._call
 
+    @property
+    def poll_seconds(self) -> float:
+        """The module's option of that name, from which pauses before another attempt are derived."""
+        return self._params.get("poll_seconds") or 5.0
+
     @cached_property
     def region(self) -> str:
         """The region: option, environment, then the profile's own. Raises AwsError (region_missing) without one."""

@@ -33,7 +33,7 @@ TAG_VALUE_LENGTH = 256
 
 # What Auto Scaling answers while it is busy with this very group; the same call succeeds a little later.
 CONTENTION = ("ResourceContention", "ResourceInUse", "ScalingActivityInProgress")
-CONTENTION_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds
+CONTENTION_ATTEMPTS = 7
 UNKNOWN_INSTANCE = ("InvalidInstanceID.NotFound", "InvalidID")
 
 
@@ -201,7 +201,7 @@ def _update(aws: Aws, name: str, **changes: Any) -> None:
 
 def _repeated(aws: Aws, name: str, send: Callable[..., Any], operation: str, **request: Any) -> None:
     """Send an absolute request about a group, again while AWS is busy with that group."""
-    for pause in (*CONTENTION_PAUSES, None):
+    for pause in (*contention_pauses(aws.poll_seconds), None):
         try:
             with group_errors(f"autoscaling:{operation}", name):
                 send(**request)
@@ -210,6 +210,12 @@ def _repeated(aws: Aws, name: str, send: Callable[..., Any], operation: str, **r
             if pause is None or error.code not in CONTENTION:
                 raise
             aws.call.clock.sleep(pause)
+
+
+def contention_pauses(poll_seconds: float) -> list[float]:
+    """Seconds before each further attempt: from at most one, doubling, up to three polls (45 s in all by default)."""
+    first = min(poll_seconds, 1.0)
+    return [min(first * 2**attempt, 3 * poll_seconds) for attempt in range(CONTENTION_ATTEMPTS - 1)]
 
 
 def _protect(aws: Aws, name: str, ids: list[str], protected: bool) -> list[str]:

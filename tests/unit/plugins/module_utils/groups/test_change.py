@@ -83,11 +83,13 @@ def test_while_aws_is_busy_with_the_group_the_call_is_repeated() -> None:
 def test_but_not_for_ever() -> None:
     request = {"AutoScalingGroupName": "shared", "ScalingProcesses": ["AZRebalance"]}
     with scripted_aws() as script:
-        for _attempt in range(6):
+        for _attempt in range(7):
             script.fail("autoscaling", "suspend_processes", "ResourceContention", "busy", **request)
 
         with pytest.raises(AwsError, match="autoscaling:SuspendProcesses for Auto Scaling group shared failed: busy"):
             suspend_processes(script.aws, "shared", ["AZRebalance"])
+
+    assert script.clock.sleeps == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
 
 
 def test_a_group_that_was_deleted_meanwhile() -> None:
