@@ -102,7 +102,9 @@ class AutoScaling:
         tags = {tag["Key"]: tag["Value"] for tag in group.tags.values() if tag.get("PropagateAtLaunch")}
         tags[GROUP_TAG] = group.name
         if group.launch_configuration:
-            configuration = self.moto.launch_configurations[group.launch_configuration]
+            configuration = self.moto.launch_configurations.get(group.launch_configuration)
+            if configuration is None:
+                raise rules.refusal(f"Launch configuration name not found - {group.launch_configuration}.")
             return LaunchPlan(
                 image_id=configuration.image_id,
                 instance_type=configuration.instance_type,
@@ -208,7 +210,10 @@ class AutoScaling:
                 return None
             failure = self._failure(group, zone, plan)
             if failure is None:
-                return self._launch_in(group, zone, plan, cause)
+                try:
+                    return self._launch_in(group, zone, plan, cause)
+                except ServiceException as error:
+                    failure = f"{error.message} Launching EC2 instance failed."
             self._failed(group, cause, failure, zone)
             closed.add(zone)
             if not self.compute.image_exists(plan.image_id):

@@ -222,6 +222,23 @@ def test_a_group_may_launch_from_a_launch_configuration(aws: Any) -> None:
     assert "LaunchTemplate" not in member
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"SecurityGroupIds": ["sg-0gone"]}, "The security group 'sg-0gone' does not exist"),
+        ({"ImageId": "resolve:ssm:/nowhere"}, "The image id '[resolve:ssm:/nowhere]' does not exist"),
+    ],
+)
+def test_what_ec2_refuses_is_a_failed_activity(aws: Any, content: dict[str, Any], says: str) -> None:
+    aws.group(desired=1)
+    aws.cloud.new_template_version("shared", **content)
+    aws.autoscaling.set_desired_capacity(AutoScalingGroupName="shared", DesiredCapacity=2)
+    aws.later(5)
+    assert aws.activities()[0]["StatusCode"] == "Failed"
+    assert says in aws.activities()[0]["StatusMessage"]
+    assert aws.states() == ["InService"]
+
+
 def test_a_group_can_be_created_through_the_api(aws: Any) -> None:
     template = aws.cloud.create_template("made", aws.image)
     subnets = ",".join(aws.network.subnets.values())
