@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, WaitTimeout
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.change import set_sizes
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.read import describe_group, scaling_activities
@@ -105,14 +105,16 @@ def wait_in_service(aws: Aws, call: Call, name: str, wanted: int, timeout: float
     """Wait until `wanted` instances are InService; answers how many are.
 
     Where somebody lowers the desired capacity meanwhile, that many are enough. One describe a poll; `timeout` is in
-    seconds, 0 waits for ever. Raises CapacityTimeout with the members' states and the scaling activity's own text.
+    seconds, 0 waits for ever; throttling and lost connections are waited out. Raises CapacityTimeout with the members'
+    states and the scaling activity's own text.
     """
+    deadline = Deadline(call.clock, timeout)
     try:
         group = wait_until(
-            lambda: _living_group(aws, name),
+            _patiently(lambda: _living_group(aws, name), deadline),
             lambda group: len(group.in_service) >= still_wanted(group, wanted),
             clock=call.clock,
-            deadline=Deadline(call.clock, timeout),
+            deadline=deadline,
             interval=poll_seconds,
             on_wait=_reporter(call, wanted),
         )
@@ -201,6 +203,21 @@ def _living_group(aws: Aws, name: str) -> Group:
             asg_name=name,
         )
     return group
+
+
+def _patiently(look: Callable[[], Group], deadline: Deadline) -> Callable[[], Group]:
+    """The look, which answers what it saw last while AWS throttles or cannot be reached, until the deadline."""
+    seen: list[Group] = []
+
+    def again() -> Group:
+        try:
+            seen[:] = [look()]
+        except AwsError as error:
+            if not seen or not error.transient or deadline.expired():
+                raise
+        return seen[0]
+
+    return again
 
 
 def _countable(group: Group) -> None:

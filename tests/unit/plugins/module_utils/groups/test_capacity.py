@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from unit.scripted_aws import activity_entry, member_entry, scripted_aws
 
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     Activity,
     CapacityTimeout,
@@ -161,6 +162,28 @@ def test_a_desired_capacity_that_somebody_lowers_is_enough() -> None:
         script.expect_group(member_entry(IDS[0]), DesiredCapacity=1)
 
         assert wait_in_service(script.aws, script.call, "shared", 4, timeout=60, poll_seconds=5) == 1
+
+
+def test_throttling_in_the_middle_of_a_wait_is_waited_out() -> None:
+    with scripted_aws() as script:
+        script.expect_group(DesiredCapacity=1)
+        request = {"AutoScalingGroupNames": ["shared"]}
+        for _look in range(2):
+            script.fail("autoscaling", "describe_auto_scaling_groups", "Throttling", "Rate exceeded", **request)
+        script.expect_group(member_entry(IDS[0]))
+
+        assert wait_in_service(script.aws, script.call, "shared", 1, timeout=60, poll_seconds=5) == 1
+
+
+def test_but_no_longer_than_the_wait_itself() -> None:
+    with scripted_aws() as script:
+        script.expect_group(DesiredCapacity=1)
+        request = {"AutoScalingGroupNames": ["shared"]}
+        for _look in range(2):
+            script.fail("autoscaling", "describe_auto_scaling_groups", "Throttling", "Rate exceeded", **request)
+
+        with pytest.raises(AwsError, match="throttles"):
+            wait_in_service(script.aws, script.call, "shared", 1, timeout=10, poll_seconds=5)
 
 
 def test_a_group_that_is_deleted_ends_the_wait() -> None:
