@@ -288,9 +288,10 @@ def drain_nodes(request: Request, aws: Aws, client: KubernetesClient, call: Call
     plan = make_plan(request, client, call)
     if call.check_mode:
         nodes = rehearse(request, plan, client, call)
-        forbidden = failure({name: entry for name, entry in nodes.items()}, False)
-        warnings = [str(forbidden)] if forbidden else []
-        return {"changed": any(entry["evicted"] for entry in nodes.values()), "nodes": nodes, "warnings": warnings}
+        forbidden = failure(nodes, changed=False)
+        warnings = [f"As things are now: {forbidden}"] if forbidden else []
+        changed = not plan.refused and any(entry["evicted"] for entry in nodes.values())
+        return {"changed": changed, "nodes": nodes, "warnings": warnings}
 
     if plan.refused or plan.not_cordoned:
         error = failure(Report(plan, call).refused(), changed=False)

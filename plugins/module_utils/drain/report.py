@@ -126,7 +126,7 @@ class Report:
         drained = reason in (DRAINED, NODE_GONE)
         if reason == REFUSED:
             result["blocked"] = [entry.record(self._call.clock.timestamp()) for entry in drain.refused]
-        elif drained or reason == NOT_STARTED:
+        elif drained or reason in (NOT_STARTED, NOT_CORDONED):
             result["blocked"] = []
         message = {NODE_GONE: "the Node is gone", NOT_CORDONED: "the node is not cordoned"}.get(reason, "")
         return {**result, "drained": drained, "reason": reason, "message": message, "seconds": round(seconds, 1)}

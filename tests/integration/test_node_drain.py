@@ -1,0 +1,359 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""evergreen.eks.node_drain against the world, judged by the world's record and its final state."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.identities import TOOL
+from simulator.kubernetes.controllers.timings import STATIC_PODS
+from simulator.record import Call
+from simulator.scenarios import Budget, DaemonSet, Deployment, Job, NodeGroup, Pod, Scenario, StatefulSet
+from simulator.world import World
+
+EVICTION = "POST pods/eviction"
+GROUP = NodeGroup("shared", size=3, outdated=False)
+
+
+def scenario(*workloads: Any, **changes: Any) -> Scenario:
+    return Scenario(groups=[GROUP], workloads=workloads, **changes)
+
+
+def nodes_of(world: World) -> list[str]:
+    return sorted(node.name for node in world.snapshot().nodes.values())
+
+
+def node_with(world: World, workload: str) -> str:
+    """A node on which a pod of that workload runs."""
+    return next(node for pod, node in sorted(world.snapshot().pods.items()) if pod.startswith(f"default/{workload}"))
+
+
+def pods_on(world: World, node: str) -> list[str]:
+    """The pods on it that should be evicted before it goes, as the world itself judges."""
+    return sorted(pod for pod, where in world.snapshot().pods.items() if where == node)
+
+
+def cordon(world: World, *names: str) -> None:
+    for name in names:
+        world.client().patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}})
+    world.record.clear()
+
+
+def drain(world: World, *names: str, check: bool = False, **options: Any) -> dict[str, Any]:
+    arguments = {
+        "cluster_name": world.scenario.cluster,
+        "nodes": list(names),
+        "poll_seconds": 0.2,
+        "timeout": 60,
+        **options,
+    }
+    return world.module("evergreen.eks.node_drain", arguments, check=check)
+
+
+def calls(world: World, operation: str | None = None, **selectors: Any) -> list[Call]:
+    return world.record.calls(author=TOOL, operation=operation, **selectors)
+
+
+def evictions(world: World, status: int = 201) -> list[str]:
+    """The pods for which the tool sent an eviction that was answered so."""
+    return sorted(call.target for call in calls(world, EVICTION) if call.status == status and not call.dry_run)
+
+
+def blocked(answer: dict[str, Any], node: str) -> list[tuple[str, str]]:
+    """What is in the way there: workload and reason."""
+    return [(entry["pod"].split("/")[1].split("-")[0], entry["reason"]) for entry in answer["nodes"][node]["blocked"]]
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=12)))
+def test_what_nothing_blocks_is_evicted_with_one_call_a_pod_and_a_second_run_changes_nothing(world: World) -> None:
+    first, second, _third = nodes_of(world)
+    cordon(world, first, second)
+    there = pods_on(world, first) + pods_on(world, second)
+
+    outlook = drain(world, first, second, check=True)
+    assert outlook["changed"] and calls(world, mutating=True) == []
+    assert sorted(pod for entry in outlook["nodes"].values() for pod in entry["evicted"]) == sorted(there)
+    world.record.clear()
+
+    answer = drain(world, first, second)
+    assert answer["changed"] and {entry["reason"] for entry in answer["nodes"].values()} == {"drained"}
+    assert evictions(world) == sorted(there) and len(calls(world, EVICTION)) == len(there)
+    assert all(call.params["body"]["deleteOptions"]["preconditions"]["uid"] for call in calls(world, EVICTION))
+    assert pods_on(world, first) == pods_on(world, second) == []
+    assert {entry["reason"] for entry in answer["nodes"][first]["skipped"]} == {"daemonset"}
+
+    again = drain(world, first, second)
+    assert not again["changed"] and all(entry["drained"] for entry in again["nodes"].values())
+    assert len(calls(world, EVICTION)) == len(there)
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=6, budget=Budget(min_available=5), start=60)))
+def test_a_budget_is_kept_and_the_drain_waits_for_it(world: World, tmp_path: Path) -> None:
+    first, second, _third = nodes_of(world)
+    cordon(world, first, second)
+    there = pods_on(world, first) + pods_on(world, second)
+    journal = tmp_path / "journal.jsonl"
+
+    answer = drain(world, first, second, journal=str(journal))
+
+    assert not answer["failed"] and evictions(world) == sorted(there)
+    assert evictions(world, status=429), "the budget of one pod at a time never said no"
+    assert world.record.notes("budget_violated") == []
+    texts = [json.loads(line)["text"] for line in journal.read_text().splitlines()]
+    assert any("The disruption budget web needs 5 healthy pods" in text for text in texts)
+    assert sum(text.startswith("Drained ") for text in texts) == 2
+
+
+@pytest.mark.scenario(
+    scenario(
+        Deployment("frozen", replicas=1, budget=Budget(max_unavailable=0)),
+        Deployment("web", replicas=3),
+    )
+)
+def test_a_time_out_is_a_failure_that_names_pod_and_budget(world: World) -> None:
+    node = node_with(world, "frozen")
+    cordon(world, node)
+    outlook = drain(world, node, check=True)
+    assert not outlook["failed"] and blocked(outlook, node) == [("frozen", "budget")]
+
+    answer = drain(world, node, timeout=3)
+
+    assert answer["failed"] and answer["reason"] == "timeout" and answer["changed"]
+    entry = answer["nodes"][node]
+    assert not entry["drained"] and blocked(answer, node) == [("frozen", "budget")]
+    assert entry["blocked"][0]["budget"] == "frozen" and entry["blocked"][0]["attempts"] > 1
+    assert "default/frozen" in answer["msg"] and "The disruption budget frozen needs" in answer["msg"]
+    assert [pod.split("-")[0] for pod in entry["evicted"]] == ["default/web"]
+    assert len(pods_on(world, node)) == 1
+
+
+@pytest.mark.scenario(scenario(Deployment("cache", emptydir=True), Pod("alone"), Deployment("web", replicas=6)))
+def test_a_pod_that_must_not_be_evicted_keeps_every_node_untouched(world: World) -> None:
+    nodes = nodes_of(world)
+    cordon(world, *nodes)
+
+    answer = drain(world, *nodes)
+
+    assert answer["failed"] and answer["reason"] == "refused" and not answer["changed"]
+    found = sorted(item for node in nodes for item in blocked(answer, node))
+    assert found == [("alone", "unmanaged"), ("cache", "local_storage")]
+    assert not any(entry["drained"] for entry in answer["nodes"].values())
+    assert "default/cache" in answer["msg"] and "delete_emptydir_data" in answer["msg"]
+    assert calls(world, EVICTION) == []
+
+    outlook = drain(world, *nodes, check=True)
+    assert not outlook["failed"] and not outlook["changed"]
+    assert sorted(item for node in nodes for item in blocked(outlook, node)) == found
+
+    node = node_with(world, "cache")
+    allowed = drain(world, node, delete_emptydir_data=True, evict_unmanaged=True)
+    warned = {warning["pod"].split("-")[0]: warning["reason"] for warning in allowed["nodes"][node]["warnings"]}
+    assert allowed["nodes"][node]["drained"] and warned["default/cache"] == "local_storage"
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=3)))
+def test_a_node_that_is_not_cordoned_is_refused(world: World) -> None:
+    cordoned, schedulable, _third = nodes_of(world)
+    cordon(world, cordoned)
+    answer = drain(world, cordoned, schedulable)
+    assert answer["reason"] == "not_cordoned" and schedulable in answer["msg"]
+    assert answer["nodes"][cordoned]["reason"] == "not_started" and calls(world, EVICTION) == []
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=1, stop=600, grace=600)))
+def test_a_node_that_somebody_uncordons_is_left_alone(world: World) -> None:
+    node = node_with(world, "web")
+    cordon(world, node)
+    world.actors.when(lambda: world.actors.cordon(node, False), operation=EVICTION)
+    answer = drain(world, node)
+    assert answer["reason"] == "uncordoned" and not answer["nodes"][node]["drained"]
+
+
+def test_a_name_without_node_counts_as_drained_and_says_so(world: World) -> None:
+    by_name = drain(world, "ip-10-9-9-9.eu-central-1.compute.internal")
+    assert not by_name["changed"] and [entry["reason"] for entry in by_name["nodes"].values()] == ["node_gone"]
+    arguments = {"cluster_name": world.scenario.cluster, "instance_ids": ["i-00000000000000000"]}
+    by_instance = world.module("evergreen.eks.node_drain", arguments)
+    assert by_instance["nodes"]["i-00000000000000000"]["reason"] == "no_node"
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=2)))
+def test_more_than_one_budget_is_named_at_once_and_does_not_wait_for_the_time_out(world: World) -> None:
+    for name in ("one", "two"):
+        world.client().create(
+            "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
+            {
+                "apiVersion": "policy/v1",
+                "kind": "PodDisruptionBudget",
+                "metadata": {"name": name},
+                "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+            },
+        )
+    node = node_with(world, "web")
+    cordon(world, node)
+    answer = drain(world, node, timeout=0)
+    assert answer["reason"] == "blocked" and set(blocked(answer, node)) == {("web", "several_budgets")}
+    assert answer["nodes"][node]["blocked"][0]["budget"] == "one, two"
+    assert "budget one, two" in answer["msg"]
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=9)))
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"error": (503, "ServiceUnavailable", "the server is currently unable to handle the request"), "times": 3},
+        {"error": (500, "", "etcdserver: leader changed"), "times": 3},
+        {"error": (429, "TooManyRequests", "too many requests", {"Retry-After": "1"}), "times": 3},
+        {"reset": "before", "times": 3},
+        {"reset": "after", "times": 3},
+    ],
+    ids=["503", "leader changed", "flow control", "reset before", "reset after"],
+)
+def test_passing_trouble_of_the_api_is_outlived(world: World, fault: dict[str, Any]) -> None:
+    node = node_with(world, "web")
+    cordon(world, node)
+    there = pods_on(world, node)
+    order = world.faults.add("kubernetes", EVICTION, author=TOOL, **fault)
+    answer = drain(world, node)
+    assert order.hits == 3
+    assert answer["nodes"][node]["drained"] and answer["nodes"][node]["evicted"] == there
+    assert pods_on(world, node) == []
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=3)))
+def test_an_outage_of_the_whole_api_and_watches_that_end_are_outlived(world: World) -> None:
+    node = node_with(world, "web")
+    cordon(world, node)
+    outage = world.faults.add("kubernetes", author=TOOL, skip=6, seconds=180, times=None, reset=True)
+    world.faults.add("kubernetes", "^WATCH", author=TOOL, times=2, error=(410, "Expired", "too old resource version"))
+    answer = drain(world, node)
+    assert outage.hits and answer["nodes"][node]["drained"] and pods_on(world, node) == []
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=3)))
+def test_a_missing_right_stops_at_once_and_names_verb_and_resource(world: World) -> None:
+    node = node_with(world, "web")
+    cordon(world, node)
+    world.kubernetes.authorize = lambda user, verb, group, resource, subresource: subresource != "eviction"
+    answer = drain(world, node, timeout=0)
+    assert answer["reason"] == "kubernetes_forbidden" and "create on pods/eviction" in answer["msg"]
+    assert answer["nodes"][node]["reason"] == "stopped" and not answer["changed"]
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=3)))
+def test_nothing_is_evicted_below_the_floor(world: World) -> None:
+    node = node_with(world, "web")
+    cordon(world, node)
+    answer = drain(world, node, asg_name="shared", min_ready=3, timeout=2)
+    assert answer["reason"] == "timeout" and set(blocked(answer, node)) == {("web", "below_floor")}
+    assert "2 of 3 members of shared are Ready" in answer["msg"] and calls(world, EVICTION) == []
+
+    answer = drain(world, node, asg_name="shared", min_ready=2)
+    assert answer["nodes"][node]["drained"] and evictions(world)
+
+
+@pytest.mark.scenario(
+    scenario(
+        DaemonSet("agent", namespace="default"),
+        Deployment("web", replicas=3),
+        Job("report", runs_for=1),
+    )
+)
+def test_each_kind_of_pod_is_treated_as_it_should_be(world: World) -> None:
+    """Static pods stay, those of a DaemonSet that was left over leave, finished ones go, late ones are drained too."""
+    node = node_with(world, "web")
+    client = world.client()
+    client.patch(f"/api/v1/nodes/{node}", {"metadata": {"annotations": {STATIC_PODS: "etcd"}}})
+    client.delete(
+        "/apis/apps/v1/namespaces/default/daemonsets/agent", {"propagationPolicy": "Orphan", "kind": "DeleteOptions"}
+    )
+    late = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "late", "namespace": "default"},
+        "spec": {"nodeName": node, "containers": [{"name": "main", "image": "registry.invalid/late:1"}]},
+    }
+    world.actors.when(lambda: client.create("/api/v1/namespaces/default/pods", late), operation=EVICTION)
+    cordon(world, node)
+    answer = drain(world, node, evict_unmanaged=True)
+
+    entry = answer["nodes"][node]
+    assert entry["drained"], answer
+    assert "default/late" in entry["evicted"]
+    assert any(pod.startswith("default/agent") for pod in entry["evicted"])
+    assert pods_on(world, node) == []
+
+
+@pytest.mark.scenario(scenario(StatefulSet("db", replicas=3, stop=6, start=2)))
+def test_the_successor_of_the_same_name_is_another_pod(world: World) -> None:
+    node = node_with(world, "db-0")
+    cordon(world, node)
+    there = pods_on(world, node)
+    answer = drain(world, node)
+    assert answer["nodes"][node]["evicted"] == there == evictions(world)
+    assert len(calls(world, EVICTION)) == len(there)
+    world.wait_until(lambda now: now.pods.get(there[0], node) != node, "the successor runs elsewhere")
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=3), Deployment("doomed", "temporary", replicas=3)))
+def test_a_namespace_that_is_being_deleted_is_waited_for(world: World) -> None:
+    node = node_with(world, "web")
+    cordon(world, node)
+    world.actors.when(lambda: world.client().delete("/api/v1/namespaces/temporary"), operation="^WATCH pods$")
+    answer = drain(world, node)
+    assert answer["nodes"][node]["drained"] and pods_on(world, node) == []
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=3, stop=3600, grace=3600)))
+def test_a_node_that_goes_away_is_drained(world: World) -> None:
+    node = node_with(world, "web")
+    instance = next(name for name, state in world.snapshot().nodes.items() if state.name == node)
+    cordon(world, node)
+    world.actors.when(lambda: world.actors.spot_loss(instance), operation=EVICTION)
+    answer = drain(world, node)
+    assert answer["nodes"][node]["drained"] and answer["nodes"][node]["reason"] in ("node_gone", "drained")
+
+
+@pytest.mark.scenario(scenario(Deployment("web", replicas=3, grace=2)))
+def test_nobody_waits_for_ever_for_a_node_that_is_not_ready(world: World) -> None:
+    node = node_with(world, "web")
+    instance = next(name for name, state in world.snapshot().nodes.items() if state.name == node)
+    world.actors.suspend("shared", "HealthCheck", "ReplaceUnhealthy", "Launch", "Terminate")
+    cordon(world, node)
+    there = pods_on(world, node)
+    world.actors.stop_instance(instance)
+    world.wait_until(lambda now: not now.nodes[instance].ready, "the node is not Ready")
+    answer = drain(world, node, timeout=0)
+    assert answer["nodes"][node]["drained"] and answer["nodes"][node]["abandoned"] == there
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"timeout": -1}, "timeout is -1"),
+        ({"max_parallel": 0}, "max_parallel is 0"),
+        ({"grace_period": 0}, "grace_period is 0"),
+        ({"min_ready": 1}, "asg_name"),
+        ({"poll_seconds": 0}, "poll_seconds must be above 0"),
+        ({"instance_ids": ["i-1"]}, "mutually exclusive"),
+        ({"cluster_name": "nowhere"}, "EKS cluster nowhere"),
+        ({"journal": "/nowhere/at/all"}, "journal /nowhere/at/all"),
+    ],
+)
+def test_bad_input_is_one_clear_error(own_world: World, options: dict[str, Any], text: str) -> None:
+    answer = drain(own_world, "node-a", **options)
+    assert answer["failed"] and text in answer["msg"] and "Traceback" not in json.dumps(answer)
+    assert calls(own_world, mutating=True) == []
+
+
+@pytest.fixture(scope="module")
+def own_world() -> Any:
+    """One world for all that changes nothing."""
+    with World.start(scenario(), speed=60) as running:
+        yield running

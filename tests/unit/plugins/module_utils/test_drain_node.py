@@ -1,0 +1,209 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import (
+    DELETE,
+    EVICT,
+    REFUSE,
+    SKIP,
+    WAIT,
+    Remark,
+    Verdict,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import PATIENCE_LOOKS, RETURNS, NodeDrain
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Controller, Pod
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import node_from
+
+POLL = 5.0
+NOON = "2026-11-21T12:00:00Z"
+OWNER = Controller("apps/v1", "ReplicaSet", "web", "owner")
+POD = Pod("shop", "web-1", "uid-1", "node-a", controller=OWNER)
+LEAVES = Verdict(EVICT)
+ACCEPTED = Answer("accepted")
+BLOCKED = Answer("retry", "budget", "The disruption budget web needs 2", "web")
+LOST = Answer("retry", "api_error", "connection reset")
+
+
+def node(ready: str = "True"):
+    return node_from(
+        {
+            "metadata": {"name": "node-a", "uid": "n"},
+            "spec": {"unschedulable": True, "providerID": "aws:///z/i-0123"},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }
+    )
+
+
+def drain(*pods: tuple[Pod, Verdict]) -> NodeDrain:
+    it = NodeDrain(node(), POLL)
+    it.see_all(pods, now=0)
+    return it
+
+
+def send_all(it: NodeDrain, answer: Answer, now: float = 0) -> list[bool]:
+    due = it.due(now)
+    for departure in due:
+        it.sent(departure)
+    return [it.answered(departure, answer, now, NOON) for departure in due]
+
+
+def going(pod: Pod) -> tuple[Pod, Verdict]:
+    return replace(pod, terminating=True), Verdict(WAIT)
+
+
+def test_a_pod_is_evicted_once_and_the_node_is_empty_when_it_is_gone() -> None:
+    it = drain((POD, LEAVES))
+    send_all(it, ACCEPTED)
+    it.see(*going(POD), now=1)
+    assert it.due(2) == [] and it.leaving
+    it.see_gone(POD.uid)
+    assert not it.leaving and it.evicted == ["shop/web-1"]
+
+
+def test_the_answer_may_come_after_the_pod_has_gone() -> None:
+    it = drain((POD, LEAVES))
+    (departure,) = it.due(0)
+    it.sent(departure)
+    it.see_gone(POD.uid)
+    it.answered(departure, ACCEPTED, 1, NOON)
+    assert it.evicted == ["shop/web-1"]
+
+
+def test_an_eviction_whose_answer_was_lost_counts_when_the_pod_goes() -> None:
+    it = drain((POD, LEAVES))
+    send_all(it, LOST)
+    it.see(*going(POD), now=1)
+    it.see_gone(POD.uid)
+    assert it.evicted == ["shop/web-1"]
+
+
+def test_a_pod_that_somebody_else_took_away_was_not_evicted_by_us() -> None:
+    it = drain((POD, LEAVES))
+    send_all(it, BLOCKED)
+    it.see(*going(POD), now=1)
+    it.see_gone(POD.uid)
+    assert not it.leaving and it.evicted == []
+
+
+def test_a_blocked_pod_is_tried_again_after_a_look_and_at_most_three() -> None:
+    it = drain((POD, LEAVES))
+    now, pauses = 0.0, []
+    for _attempt in range(8):
+        send_all(it, BLOCKED, now)
+        assert it.due(now) == []
+        pauses.append(it.next_due() - now)
+        now = it.next_due()
+    assert 0.75 * POLL <= pauses[0] <= POLL
+    assert all(0.75 * POLL <= pause <= 3 * POLL for pause in pauses)
+
+
+def test_an_obstacle_is_told_when_it_stands_after_a_second_try_and_when_it_changes() -> None:
+    it = drain((POD, LEAVES))
+    told = []
+    for number, answer in enumerate([BLOCKED, BLOCKED, BLOCKED, LOST]):
+        told += send_all(it, answer, now=100.0 * number)
+    assert told == [False, True, False, True]
+
+
+def test_a_permanent_obstacle_is_told_at_once_and_leaves_no_hope() -> None:
+    other = replace(POD, name="web-2", uid="uid-2")
+    it = drain((POD, LEAVES), (other, LEAVES))
+    first, second = it.due(0)
+    it.sent(first)
+    assert it.answered(first, Answer("permanent", "several_budgets", "more than one"), 0, NOON)
+    assert it.due(1000) == [second] and not it.hopeless
+    it.see_gone(other.uid)
+    assert it.hopeless
+
+
+def test_nothing_is_sent_while_the_pods_are_out_of_sight() -> None:
+    it = drain((POD, LEAVES))
+    it.fresh = False
+    assert it.due(0) == [] and it.next_due() is None and not it.hopeless
+
+
+def test_a_pod_of_the_same_name_with_another_uid_is_another_pod() -> None:
+    it = drain((POD, LEAVES))
+    send_all(it, ACCEPTED)
+    successor = replace(POD, uid="uid-2")
+    it.see_all([(successor, LEAVES)], now=1)
+    assert it.evicted == ["shop/web-1"]
+    assert [departure.pod for departure in it.due(1)] == [successor]
+
+
+def test_a_pod_that_lands_meanwhile_leaves_too() -> None:
+    it = drain()
+    it.see(POD, LEAVES, now=3)
+    assert [departure.pod for departure in it.due(3)] == [POD]
+
+
+def test_a_controller_that_does_not_heed_the_cordon_is_not_followed_for_ever() -> None:
+    it = drain()
+    for number in range(RETURNS):
+        it.see(replace(POD, uid=f"uid-{number}"), LEAVES, now=number)
+        send_all(it, ACCEPTED, now=number)
+        it.see_gone(f"uid-{number}")
+    it.see(replace(POD, uid="last"), LEAVES, now=100)
+    assert it.due(1000) == [] and it.hopeless
+    assert it.result(NOON)["blocked"][0]["reason"] == "keeps_returning"
+
+
+def test_a_finished_pod_is_deleted_and_not_waited_for() -> None:
+    it = drain((replace(POD, phase="Succeeded"), Verdict(DELETE)))
+    assert it.leaving
+    send_all(it, BLOCKED)
+    assert not it.leaving and it.due(1000) == []
+
+
+def test_an_accepted_eviction_without_effect_is_asked_again() -> None:
+    it = drain((POD, LEAVES))
+    send_all(it, ACCEPTED)
+    assert it.due(PATIENCE_LOOKS * POLL - 1) == []
+    assert len(it.due(PATIENCE_LOOKS * POLL)) == 1
+
+
+@pytest.mark.parametrize(("ready", "abandoned"), [("True", []), ("Unknown", ["shop/web-1"]), ("False", ["shop/web-1"])])
+def test_on_a_node_that_is_not_ready_nobody_waits_for_ever(ready: str, abandoned: list[str]) -> None:
+    pod = replace(POD, grace_seconds=30)
+    it = drain(going(pod))
+    it.look_at(node(ready), now=30 + PATIENCE_LOOKS * POLL - 1)
+    assert it.abandoned == {}
+    it.look_at(node(ready), now=30 + PATIENCE_LOOKS * POLL)
+    assert it.result(NOON)["abandoned"] == abandoned
+    it.see(*going(pod), now=200)
+    assert bool(it.leaving) is (not abandoned)
+
+
+def test_the_result_names_what_is_in_the_way() -> None:
+    refusal = Verdict(REFUSE, (Remark("unmanaged", "no controller"), Remark("local_storage", "emptyDir")))
+    skipped = Verdict(SKIP, (Remark("daemonset", "it would come back"),))
+    it = drain(
+        (replace(POD, name="bare", uid="b"), refusal),
+        (replace(POD, name="agent", uid="c"), skipped),
+        (POD, LEAVES),
+        going(replace(POD, name="slow", uid="d", finalizers=("example.com/held",))),
+    )
+    send_all(it, BLOCKED)
+    result = it.result(NOON)
+    assert result["skipped"] == [{"pod": "shop/agent", "reason": "daemonset"}]
+    assert [(entry["pod"], entry["reason"], entry["budget"]) for entry in result["blocked"]] == [
+        ("shop/bare", "unmanaged", ""),
+        ("shop/slow", "terminating", ""),
+        ("shop/web-1", "budget", "web"),
+    ]
+    assert "example.com/held" in result["blocked"][1]["message"]
+    assert result["blocked"][2]["attempts"] == 1 and result["blocked"][2]["since"] == NOON
+
+
+def test_what_the_floor_held_back_says_so() -> None:
+    it = drain((POD, LEAVES))
+    it.held_back("2 of 3 members are Ready, at least 3 must remain")
+    assert it.result(NOON)["blocked"][0]["reason"] == "below_floor"
