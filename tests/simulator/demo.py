@@ -20,6 +20,7 @@ VARIABLES = {
     "eks_node_groups": ",".join(group.name for group in DEMO.groups),
     "eks_delete_emptydir_data": True,
     "eks_max_surge": "50%",
+    "eks_parallel_groups": len(DEMO.groups),
     "eks_poll_seconds": 0.3,
 }
 INTERRUPTED = 130
