@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ansible_collections.evergreen.eks.plugins.module_utils import plan
+from ansible_collections.evergreen.eks.plugins.module_utils import zones
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     ALL_GROUP_TAGS,
     ALL_INSTANCE_TAGS,
@@ -179,7 +179,7 @@ def _max_size(owed: Optional[Obligation], now: int, desired: int) -> int:
 
 def _stays(process: str, standing: Standing) -> bool:
     """AZRebalance stays suspended while the zones are worse than before: resumed, it would kill undrained nodes."""
-    return process == REBALANCE and plan.zones_worse(standing.checkpoint.zones_before, standing.scene.zones)
+    return process == REBALANCE and zones.worse(standing.checkpoint.zones_before, standing.scene.zones)
 
 
 def _to_unprotect(checkpoint: Checkpoint, scene: Scene) -> list[str]:

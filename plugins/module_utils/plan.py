@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
+from ansible_collections.evergreen.eks.plugins.module_utils import zones
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -218,12 +219,15 @@ def _expression_ids(counting: Mapping[str, Host], expression: str) -> list[str]:
 
 
 def wave_sizes(remaining: int, surge: int, unavailable: int, canary: int) -> list[int]:
-    """Sizes of the waves for `remaining` hosts: first the canary (0 = none), then surge + unavailable at a time."""
+    """Sizes of the waves for `remaining` hosts: the canary (0 = none), full waves, what is left over, a full wave.
+
+    A full wave is surge + unavailable. The last one is full so that all that we hold can leave in it; the odd one
+    before it makes room for the zones to come out even.
+    """
     step = surge + unavailable
-    sizes = [min(canary, step, remaining)] if canary and remaining else []
-    while sum(sizes) < remaining:
-        sizes.append(min(step, remaining - sum(sizes)))
-    return sizes
+    first = [min(canary, step, remaining)] if canary and remaining else []
+    full, odd = divmod(remaining - sum(first), step)
+    return first + [step] * (full - 1) + ([odd] if odd else []) + [step] * min(full, 1)
 
 
 def plan_waves(
@@ -256,49 +260,95 @@ def wave_needs(
     surge: int,
     unavailable: int,
 ) -> Sizes:
-    """The sizes of one wave, computed from what is there now.
+    """The sizes of one wave, computed from what is there now; one of which nobody is left needs nothing.
 
-    Raises nothing: a wave of which nobody is left has size 0 and needs nothing.
+    All the surge comes with the first wave, while every zone still has old hosts: wherever Auto Scaling puts it, they
+    can make up for it in the end. Later waves live on the successors of the hosts that left.
     """
     own = desired - ledger.held
     left = [host for host in hosts if host.counts and host.instance_id in set(selected)]
     size = min(wave.size, len(left))
-    extra = max(min(surge, size), ledger.held)
+    extra = max(surge, ledger.held) if size else ledger.held
     idle = sum(1 for host in left if not host.schedulable)  # cordoned already or sick: taking them costs nothing
     floor = max(0, own - unavailable)
     target = own + extra
     return Sizes(own, extra, target, max(max_size, target), floor + max(0, size - idle), floor)
 
 
-def choose(hosts: Sequence[Host], selected: Iterable[str], size: int) -> list[str]:
-    """The `size` old hosts of a wave: those we cordoned already, then sick ones, then where new nodes are Ready.
+def choose(
+    hosts: Sequence[Host], selected: Iterable[str], held: int, waves: Sequence[int], group_zones: Iterable[str] = ()
+) -> list[str]:
+    """The old hosts of the first of `waves`: those that we cordoned already, then sick ones, then by zone and age.
 
-    Among equals the zone with the most Ready new nodes per chosen host goes first, and in it the oldest instance.
+    `waves` are the sizes of this wave and of those to come; `group_zones` also such without an instance.
     """
     wanted = set(selected)
-    old = [host for host in hosts if host.counts and host.instance_id in wanted]
-    fresh = Counter(host.zone for host in hosts if host.counts and host.schedulable and host.instance_id not in wanted)
+    counting = [host for host in hosts if host.counts]
+    old = sorted(
+        (host for host in counting if host.instance_id in wanted),
+        key=lambda host: (not host.ours, host.schedulable, _age(host)),
+    )
+    size = min(waves[0], len(old))
+    names = sorted({*group_zones, *(host.zone for host in counting)})
+
+    def per_zone(some: Iterable[Host]) -> tuple[int, ...]:
+        counts = Counter(host.zone for host in some)
+        return tuple(counts[name] for name in names)
+
+    counts = zones.take(
+        old=per_zone(old),
+        total=per_zone(counting),
+        fresh=per_zone(host for host in counting if host.schedulable and host.instance_id not in wanted),
+        held=held,
+        waves=waves,
+        forced=per_zone([host for host in old if host.ours or not host.schedulable][:size]),
+    )
+    quota = dict(zip(names, counts))
+    chosen = []
+    for host in old:
+        if quota[host.zone] > 0:
+            quota[host.zone] -= 1
+            chosen.append(host.instance_id)
+    return chosen
+
+
+def split_departure(
+    hosts: Sequence[Host], victims: Sequence[str], held: int, remaining: int, before: Mapping[str, int]
+) -> tuple[list[str], list[str]]:
+    """(leave with a decrement of desired capacity, leave with a successor).
+
+    As many leave with a decrement as could not do so later: `remaining` old hosts are left after this wave, and in the
+    end all that we hold has to be gone. Where the last ones would leave the zones less even than `before`, they get
+    successors, and what we then still hold goes as named surplus from the crowded zones.
+    """
+    number = zones.releases(held, remaining, len(victims))
+    leaving = Counter(host.zone for host in hosts if host.instance_id in set(victims))
+    staying = {**dict.fromkeys(before, 0), **Counter(host.zone for host in hosts if host.counts)}
+    for zone, count in leaving.items():
+        staying[zone] -= count
+    names = list(staying)
+    while number and not remaining:
+        after = zones.settled(tuple(staying[name] for name in names), len(victims) - number)
+        if not zones.worse(before, dict(zip(names, after))):
+            break
+        number -= 1
+    return list(victims[:number]), list(victims[number:])
+
+
+def newest(hosts: Sequence[Host], counts: Mapping[str, int], number: int) -> list[Host]:
+    """That many of the hosts: those that are not Ready, then by crowded zone (`counts`: instances), then the newest."""
+    total = dict(counts)
     chosen: list[Host] = []
-    while old and len(chosen) < size:
-        taken = Counter(host.zone for host in chosen)
-        best = min(
-            old,
-            key=lambda host: (
-                not host.ours,
-                host.schedulable,
-                taken[host.zone] - fresh[host.zone],
-                host.launched.timestamp() if host.launched else 0.0,
-                host.instance_id,
-            ),
-        )
-        old.remove(best)
+    while len(chosen) < min(number, len(hosts)):
+        left = [host for host in hosts if host not in chosen]
+        best = max(left, key=lambda host: (not host.schedulable, total[host.zone], _age(host)))
+        total[best.zone] -= 1
         chosen.append(best)
-    return [host.instance_id for host in chosen]
+    return chosen
 
 
-def split_departure(victims: Sequence[str], held: int) -> tuple[list[str], list[str]]:
-    """(leave with a decrement of desired, leave without): as many with decrement as instances are held by us."""
-    return list(victims[:held]), list(victims[held:])
+def _age(host: Host) -> tuple[float, str]:
+    return (host.launched.timestamp() if host.launched else 0.0, host.instance_id)
 
 
 # --- what happened to what we announced --------------------------------------------------------------------------
@@ -343,14 +393,3 @@ def left_by_request(instance_id: str, causes: Sequence[tuple[str, str]]) -> Opti
         ):
             return "user request" in cause and "shrinking the capacity" in cause
     return None
-
-
-def zones_worse(before: Mapping[str, int], now: Mapping[str, int]) -> bool:
-    """Is the group spread over its zones less evenly than before? Even means: most minus fewest per zone."""
-    zones = set(before) | set(now)
-
-    def gap(counts: Mapping[str, int]) -> int:
-        numbers = [counts.get(zone, 0) for zone in zones]
-        return max(numbers, default=0) - min(numbers, default=0)
-
-    return gap(now) > max(1, gap(before))

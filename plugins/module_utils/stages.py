@@ -133,7 +133,9 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
     wave = checkpoint.wave(number)
     if not wave.instances:
         free = [name for name in checkpoint.remaining if not _in_another_wave(checkpoint, name, number)]
-        wave = replace(wave, instances=tuple(plan.choose(scene.hosts, free, wave.size)))
+        ahead = [later.size for later in checkpoint.waves if not later.finished and later.number >= number]
+        chosen = plan.choose(scene.hosts, free, checkpoint.ledger.held, ahead, scene.group.zones)
+        wave = replace(wave, instances=tuple(chosen))
         checkpoint.replace_wave(wave)
     victims = _left(checkpoint, wave)
     for name in victims:
@@ -150,12 +152,15 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
 
 
 def detach(rollout: Rollout, number: int) -> dict[str, Any]:
-    """Mark who leaves the group, and whether desired capacity goes down with it: as many as we hold."""
+    """Mark who leaves the group, and whether desired capacity goes down with it: in the end as many as we hold."""
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
     wave = checkpoint.wave(number)
     victims = _left(checkpoint, wave)
-    decrement, successors = plan.split_departure(victims, checkpoint.ledger.held)
+    remaining = len(checkpoint.remaining) - len(victims)
+    decrement, successors = plan.split_departure(
+        scene.hosts, victims, checkpoint.ledger.held, remaining, checkpoint.zones_before
+    )
     turn = checkpoint.ledger.turn + 1
     for leaving, shrinks in ((decrement, True), (successors, False)):
         if leaving:
@@ -270,7 +275,7 @@ def _sizes(standing: Standing, wave: Wave, left: Iterable[str]) -> Sizes:
         checkpoint.ledger,
         desired=group.desired_capacity,
         max_size=group.max_size,
-        surge=checkpoint.surge,
+        surge=min(checkpoint.surge, checkpoint.waves[-1].size),  # no more than can leave with the last wave
         unavailable=checkpoint.unavailable,
     )
 
@@ -338,10 +343,9 @@ def _is_surplus(checkpoint: Checkpoint, wave: Wave) -> bool:
 
 
 def _surplus_wave(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Optional[Wave]:
-    """The newest instances that this run launched, those that never became Ready first; None where there are none."""
-    ours = [h for h in scene.counting if h.instance_id not in checkpoint.members_before]
-    newest = sorted(ours, key=lambda h: (h.schedulable, -h.launched.timestamp() if h.launched else 0.0, h.instance_id))
-    chosen = newest[: checkpoint.ledger.held]
+    """As many of the instances that this run launched as it holds; None where there are none."""
+    ours = [host for host in scene.counting if host.instance_id not in checkpoint.members_before]
+    chosen = plan.newest(ours, scene.zones, checkpoint.ledger.held)
     if not chosen:
         return None
     number = max([wave.number for wave in checkpoint.waves], default=0) + 1

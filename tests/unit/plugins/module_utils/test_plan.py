@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+from collections import Counter
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from ansible_collections.evergreen.eks.plugins.module_utils import plan
+from ansible_collections.evergreen.eks.plugins.module_utils import zones as evenness
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Host, Ledger, Wave
 
@@ -119,7 +123,7 @@ def test_a_selection_that_names_nobody_of_the_group(raw, complaint):
 @pytest.mark.parametrize(
     ("remaining", "surge", "unavailable", "canary", "sizes"),
     [
-        (6, 2, 0, 1, [1, 2, 2, 1]),
+        (6, 2, 0, 1, [1, 2, 1, 2]),
         (6, 2, 1, 0, [3, 3]),
         (3, 5, 0, 1, [1, 2]),
         (2, 1, 0, 3, [1, 1]),  # a canary is no larger than a wave may be
@@ -133,7 +137,7 @@ def test_the_sizes_of_the_waves(remaining, surge, unavailable, canary, sizes):
 def test_a_rerun_keeps_finished_waves_and_ends_the_interrupted_one_first():
     known = [Wave(1, 1, ("i-1",), finished=True), Wave(2, 2, ("i-2", "i-3")), Wave(3, 2)]
     waves = plan.plan_waves(known, ["i-3", "i-4", "i-5", "i-6"], surge=2, unavailable=0, canary=1)
-    assert waves == [Wave(1, 1, ("i-1",), finished=True), Wave(2, 1, ("i-3",)), Wave(3, 2), Wave(4, 1)]
+    assert waves == [Wave(1, 1, ("i-1",), finished=True), Wave(2, 1, ("i-3",)), Wave(3, 1), Wave(4, 2)]
 
 
 def test_a_new_wave_never_takes_the_number_of_one_that_was():
@@ -149,7 +153,7 @@ SIX_OLD = [host(f"i-{n}") for n in range(1, 7)]
     [
         # own, surge, desired, max, wait for, floor
         (SIX_OLD, 2, Ledger(), 6, 0, (6, 2, 8, 8, 8, 6)),
-        (SIX_OLD, 1, Ledger(), 6, 0, (6, 1, 7, 7, 7, 6)),
+        (SIX_OLD, 1, Ledger(), 6, 0, (6, 2, 8, 8, 7, 6)),  # the canary: all the surge comes, one is waited for
         (SIX_OLD, 3, Ledger(), 6, 1, (6, 2, 8, 8, 8, 5)),
         (SIX_OLD, 2, Ledger(held=2), 8, 0, (6, 2, 8, 8, 8, 6)),  # an interrupted run had launched them
         (SIX_OLD, 2, Ledger(held=2), 9, 0, (7, 2, 9, 9, 9, 7)),  # and an autoscaler has added one
@@ -174,13 +178,89 @@ def test_victims_are_chosen_where_new_nodes_are_ready_and_the_cordoned_and_the_s
         host("i-5", "a", days=5, schedulable=False, ours=True),
     ]
     new = [host("i-8", "b"), host("i-9", "c", schedulable=False)]
-    everybody = plan.choose(old + new, [item.instance_id for item in old], 5)
-    assert everybody == ["i-5", "i-4", "i-2", "i-1", "i-3"]
+    everybody = plan.choose(old + new, [item.instance_id for item in old], held=0, waves=[5])
+    assert everybody == ["i-5", "i-4", "i-1", "i-2", "i-3"]
+    first = plan.choose(old + new, [item.instance_id for item in old], held=0, waves=[3, 2])
+    assert first == ["i-5", "i-4", "i-2"]
 
 
-def test_only_as_many_leave_with_a_decrement_as_we_hold():
-    assert plan.split_departure(["i-1", "i-2", "i-3"], held=2) == (["i-1", "i-2"], ["i-3"])
-    assert plan.split_departure(["i-1"], held=2) == (["i-1"], [])
+@pytest.mark.parametrize(
+    ("victims", "held", "remaining", "decrement", "successors"),
+    [
+        (["i-1", "i-2"], 2, 4, [], ["i-1", "i-2"]),  # there are enough left to leave with a decrement later
+        (["i-1", "i-2"], 2, 1, ["i-1"], ["i-2"]),  # one must
+        (["i-1", "i-2"], 2, 0, ["i-1", "i-2"], []),
+        (["i-1", "i-2", "i-3"], 2, 0, ["i-1", "i-2"], ["i-3"]),  # one was missing, not surplus
+        (["i-1"], 2, 0, ["i-1"], []),
+        ([], 2, 0, [], []),
+    ],
+)
+def test_who_leaves_with_a_decrement(victims, held, remaining, decrement, successors):
+    hosts = [host("i-1", "a"), host("i-2", "b"), host("i-3", "b"), host("i-4", "b")]
+    before = {"a": 1, "b": 3}
+    assert plan.split_departure(hosts, victims, held, remaining, before) == (decrement, successors)
+
+
+def test_the_last_one_gets_a_successor_where_its_zone_would_be_short_without():
+    hosts = [host("i-1", "a"), host("i-2", "b"), host("i-3", "c"), host("i-4", "c"), host("i-5", "b")]
+    before = {"a": 2, "b": 1, "c": 1}
+    assert plan.split_departure(hosts, ["i-1"], 1, 0, before) == ([], ["i-1"])
+    surplus = plan.newest(hosts[1:], {"a": 1, "b": 2, "c": 2}, 1)
+    assert surplus[0].zone in ("b", "c")
+
+
+@pytest.mark.parametrize("luck", range(8))
+@pytest.mark.parametrize(
+    ("spread", "surge", "unavailable"),
+    [
+        ("abc", 1, 0),
+        ("ab", 1, 0),
+        ("aabbcc", 2, 0),
+        ("aabbcc", 2, 1),
+        ("abc", 0, 1),
+        ("aabbccabc", 3, 0),
+        ("aabbc", 2, 0),
+        ("abc", 3, 0),
+        ("aabbccaabb", 3, 2),
+    ],
+)
+def test_zones_end_as_even_as_they_began_wherever_new_instances_come_up(spread, surge, unavailable, luck):
+    """The whole course, with Auto Scaling's own choice among equally empty zones left to chance."""
+    chance = random.Random(f"{spread}{surge}{unavailable}{luck}")
+    zones = ["a", "b", "c"]
+    members = {f"i-{index}": zone for index, zone in enumerate(spread)}
+    old, launched, held = sorted(members), itertools.count(100), 0
+
+    def launch() -> None:
+        counts = Counter(dict.fromkeys(zones, 0)) + Counter()
+        counts.update(members.values())
+        fewest = min(counts[zone] for zone in zones)
+        members[f"i-{next(launched)}"] = chance.choice([zone for zone in zones if counts[zone] == fewest])
+
+    removed = []
+    waves = plan.wave_sizes(len(old), surge, unavailable, canary=1)
+    for index, size in enumerate(waves):
+        hosts = [host(name, zone) for name, zone in sorted(members.items())]
+        sizes = plan.wave_needs(
+            hosts, Wave(1, size), old, Ledger(held), len(members), 0, min(surge, waves[-1]), unavailable
+        )
+        while len(members) < sizes.desired_capacity:
+            launch()
+            held += 1
+        hosts = [host(name, zone) for name, zone in sorted(members.items())]
+        victims = plan.choose(hosts, old, held, waves[index:], zones)
+        decrement, successors = plan.split_departure(hosts, victims, held, len(old) - len(victims), Counter(spread))
+        for name in victims:
+            old.remove(name)
+            removed.append(name)
+            del members[name]
+        held -= len(decrement)
+        for _ in successors:
+            launch()
+    after = Counter(members.values())
+    assert (held, old, len(members)) == (0, [], len(spread))
+    assert sorted(removed) == sorted(f"i-{index}" for index in range(len(spread)))  # nobody but the selected
+    assert not evenness.worse(Counter(spread), {zone: after[zone] for zone in zones}), after
 
 
 RAISED = (
@@ -242,4 +322,4 @@ def test_did_the_group_shrink_with_this_instance(cause, ours):
     ],
 )
 def test_zones(before, now, worse):
-    assert plan.zones_worse(before, now) is worse
+    assert evenness.worse(before, now) is worse
