@@ -36,8 +36,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
     by_instance,
     list_nodes,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, refuse_negative
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import (
+    Heartbeat,
+    refuse_negative,
+    wait_patiently,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 PARALLEL_WRITES = 16
 
@@ -167,7 +171,7 @@ def keep_floor(work: Work, nodes: Sequence[Node], floor: ReadyFloor, *, timeout:
     `timeout` seconds bound each wait for a free place, 0 is for ever.
     """
     remaining = {node.name: node for node in nodes}
-    conflicts: Counter[str] = Counter()
+    misses: Counter[str] = Counter()
     heartbeat = Heartbeat(work.call)
     if work.call.check_mode:
         foretell(work, remaining, floor.look())
@@ -178,13 +182,12 @@ def keep_floor(work: Work, nodes: Sequence[Node], floor: ReadyFloor, *, timeout:
             try:
                 if change.changed:
                     send(work.client, change)
-            except NodeMoved:
-                conflicts[change.node.name] += 1
-                if conflicts[change.node.name] >= ATTEMPTS:
-                    raise work.failed(fought_over(change.node.name)) from None
-                continue
             except EvergreenError as error:
-                raise work.failed(error) from None
+                passing = isinstance(error, NodeMoved) or getattr(error, "transient", False)
+                misses[change.node.name] += 1
+                if passing and misses[change.node.name] < ATTEMPTS:
+                    continue
+                raise work.failed(fought_over(change.node.name) if isinstance(error, NodeMoved) else error) from None
             del remaining[change.node.name]
             work.done(change)
 
@@ -199,13 +202,14 @@ def _free_place(
 ) -> FloorView:
     """Wait for a look at which at least one of the Nodes may be changed. Raises EvergreenError, reason floor."""
     try:
-        return wait_until(
+        return wait_patiently(
             floor.look,
             lambda view: bool(allowed(view, _decisions(work, view, remaining))),
-            clock=work.call.clock,
+            call=work.call,
             deadline=Deadline(work.call.clock, timeout),
             interval=interval,
-            on_wait=lambda view: heartbeat.beat(f"{len(remaining)} nodes to cordon: {view.explain()}"),
+            heartbeat=heartbeat,
+            describe=lambda view: f"{len(remaining)} nodes to cordon: {view.explain()}",
         )
     except WaitTimeout as late:
         view = late.last

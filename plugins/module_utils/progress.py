@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Callable, Optional, TypeVar
 
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, WaitTimeout
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
 
 HEARTBEAT_SECONDS = 30.0
+
+Look = TypeVar("Look")
 
 
 class Heartbeat:
@@ -32,6 +34,56 @@ class Heartbeat:
         if self.due():
             self._call.journal.write("waiting", text=text, **fields)
             self._next = self._call.clock.now() + self._every
+
+
+def wait_patiently(
+    look: Callable[[], Look],
+    done: Callable[[Look], bool],
+    *,
+    call: Call,
+    deadline: Deadline,
+    interval: float,
+    heartbeat: Heartbeat,
+    describe: Callable[[Look], str],
+    connected: bool = True,
+) -> Look:
+    """`wait_until` that waits out throttling and outages of AWS and Kubernetes, too.
+
+    A look that fails for such a reason is no look: nothing is decided on what was seen before it. Its error is raised
+    once the deadline is over, or at once when nothing was ever seen (`connected` false): then the address is wrong.
+    `describe` says in the journal what is waited for. Raises WaitTimeout with the last look as `last`.
+    """
+    answered = connected
+
+    def attempt() -> tuple[Optional[Look], Optional[EvergreenError]]:
+        nonlocal answered
+        try:
+            seen = look()
+        except EvergreenError as error:
+            if not answered or not getattr(error, "transient", False) or deadline.expired():
+                raise
+            return None, error
+        answered = True
+        return seen, None
+
+    def tell(attempted: tuple[Optional[Look], Optional[EvergreenError]]) -> None:
+        seen, error = attempted
+        if heartbeat.due():
+            heartbeat.beat(f"no answer for now, trying on: {error}" if error else describe(seen))
+
+    try:
+        seen, _error = wait_until(
+            attempt,
+            lambda attempted: attempted[1] is None and done(attempted[0]),
+            clock=call.clock,
+            deadline=deadline,
+            interval=interval,
+            on_wait=tell,
+        )
+    except WaitTimeout as late:
+        seen, error = late.last
+        raise error or WaitTimeout(late.message, last=seen) from None
+    return seen
 
 
 def refuse_negative(params: Mapping[str, Any], *names: str) -> None:

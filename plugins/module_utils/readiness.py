@@ -33,8 +33,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
     standing,
     summary,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, refuse_negative
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import (
+    Heartbeat,
+    refuse_negative,
+    wait_patiently,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 GONE_STATES = ("shutting-down", "terminated", "stopping", "stopped")
 MESSAGES_IN_SUMMARY = 3
@@ -200,15 +204,16 @@ def wait_ready(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, ca
     watcher = Watcher(question, aws, client)
     if call.check_mode:
         return outcome(watcher.look())
-    heartbeat = Heartbeat(call)
     try:
-        look = wait_until(
+        look = wait_patiently(
             watcher.look,
             lambda seen: seen.enough or seen.hopeless,
-            clock=call.clock,
+            call=call,
             deadline=Deadline(call.clock, params["timeout"]),
             interval=params["poll_seconds"],
-            on_wait=lambda seen: _tell(seen, heartbeat, aws),
+            heartbeat=Heartbeat(call),
+            describe=lambda seen: _told(seen, aws),
+            connected=False,
         )
     except WaitTimeout as late:
         raise not_ready(late.last, launch_trouble(aws, late.last), f"within {params['timeout']:g} s") from None
@@ -217,12 +222,10 @@ def wait_ready(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, ca
     return outcome(look)
 
 
-def _tell(look: Look, heartbeat: Heartbeat, aws: Aws) -> None:
-    """A line of what is waited for, with what AWS says where instances do not come."""
-    if heartbeat.due():
-        activity = launch_trouble(aws, look)
-        said = [activity_text(activity)] if activity else []
-        heartbeat.beat("; ".join([str(look), *_summary(look), *said]))
+def _told(look: Look, aws: Aws) -> str:
+    """What is waited for, with what AWS says where instances do not come."""
+    activity = launch_trouble(aws, look)
+    return "; ".join([str(look), *_summary(look), *([activity_text(activity)] if activity else [])])
 
 
 def launch_trouble(aws: Aws, look: Look) -> Activity | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.departure import (
@@ -58,8 +58,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
     list_pods,
     pods_that_must_leave,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 DETACH_A_CALL = 20
 PODS_NAMED = 5
@@ -183,6 +183,20 @@ class Removal:
         self._last = Sight(group, outside, nodes, self._call.clock.now())
         return self._last
 
+    def _wait(
+        self, done: Callable[[Sight], bool], describe: Callable[[Sight], str], look: Callable[[], Sight] | None = None
+    ) -> Sight:
+        """Look until it is done; outages are waited out. Raises WaitTimeout at the deadline of the whole call."""
+        return wait_patiently(
+            look or self._look,
+            done,
+            call=self._call,
+            deadline=self._deadline,
+            interval=self.request.poll_seconds,
+            heartbeat=self._heartbeat,
+            describe=describe,
+        )
+
     def _position(self, instance_id: str, sight: Sight) -> Position:
         return position(sight.group.member(instance_id), sight.outside.get(instance_id), self.request)
 
@@ -212,7 +226,15 @@ class Removal:
             return []
         still = self._still(remaining, sight)
         batch = self._allowed(still, sight)[: DETACH_A_CALL if self.request.method == DETACH else 1]
-        error = self._take_out(batch, sight)
+        try:
+            error = self._take_out(batch, sight)
+        except EvergreenError as trouble:
+            # Nothing was sent that counts: the proof, or the tag, could not be had. An outage is waited out.
+            if not getattr(trouble, "transient", False) or self._deadline.expired():
+                raise
+            self._heartbeat.beat(f"no answer for now, trying on: {trouble}")
+            self._call.clock.sleep(self.request.poll_seconds)
+            return still
         if error:
             self._after_error(batch, error)
         return [item for item in still if item not in batch] + self._still(batch, self._last if error else None)
@@ -223,20 +245,15 @@ class Removal:
 
     def _when_allowed(self, remaining: list[str]) -> Sight:
         """A look young enough to act on, at which the floor lets at least one of them go. Raises WaitTimeout."""
-        if self.request.min_ready is None:
-            young = self._last and self._call.clock.now() - self._last.taken_at < self.request.poll_seconds
-            return self._last if young else self._look()
-        return wait_until(
-            self._look,
-            lambda sight: bool(self._allowed(self._still(remaining, sight), sight))
-            or not self._still(remaining, sight),
-            clock=self._call.clock,
-            deadline=self._deadline,
-            interval=self.request.poll_seconds,
-            on_wait=lambda sight: self._heartbeat.beat(
-                f"{len(remaining)} instances to remove: {self._floor(sight).explain()}"
-            ),
-        )
+        age = self._call.clock.now() - self._last.taken_at
+        if self.request.min_ready is None and age < self.request.poll_seconds:
+            return self._last
+
+        def may_go_on(sight: Sight) -> bool:
+            still = self._still(remaining, sight)
+            return not still or bool(self._allowed(still, sight))
+
+        return self._wait(may_go_on, lambda sight: f"{len(remaining)} to remove: {self._floor(sight).explain()}")
 
     def _allowed(self, still: list[str], sight: Sight) -> list[str]:
         """Who may go on this look: all that take no Ready member away from the group, or else one that does."""
@@ -279,7 +296,7 @@ class Removal:
         # A call whose answer was lost may still be at work: give it a moment before the membership is read.
         self._call.clock.sleep(self.request.poll_seconds)
         before = self._still(batch, self._last)
-        still = self._still(batch, self._look())
+        still = self._still(batch, self._wait(lambda _sight: True, lambda _sight: ""))
         gone = [item for item in before if item not in still]
         # Nobody's doing but ours, or somebody else's at the same moment: either way they are on their way out.
         self._tell("detaching" if self.request.method == DETACH else "terminating", gone, counted=False)
@@ -294,9 +311,8 @@ class Removal:
             self.touched.add(instance_id)
             node = self._names.get(instance_id, "")
             text = f"{verb} {instance_and_node(instance_id, node)}{', desired capacity one less' if counted else ''}"
-            self._call.journal.write(
-                verb, asg_name=self.request.asg_name, instance_id=instance_id, node=node, text=text
-            )
+            where = {"asg_name": self.request.asg_name, "instance_id": instance_id, "node": node}
+            self._call.journal.write(verb, text=text, **where)
 
     # --- proof that nothing is lost ---
 
@@ -330,14 +346,7 @@ class Removal:
     def _see_off(self) -> None:
         """End what is detached, and wait for those that we have to stay for. Raises EvergreenError, reason timeout."""
         try:
-            wait_until(
-                self._advance,
-                lambda _sight: not self._stayed_for(),
-                clock=self._call.clock,
-                deadline=self._deadline,
-                interval=self.request.poll_seconds,
-                on_wait=lambda sight: self._heartbeat.beat(self._on_their_way(sight)),
-            )
+            self._wait(lambda _sight: not self._stayed_for(), self._on_their_way, look=self._advance)
         except WaitTimeout as late:
             raise EvergreenError(
                 f"Not all instances left Auto Scaling group {self.request.asg_name} within "
@@ -363,9 +372,8 @@ class Removal:
         for instance_id, place in positions.items():
             if place.step in (DONE, REFUSE):
                 self._arrived(instance_id, place)
-        self._end(
-            [item for item, place in positions.items() if place.step == FINISH and item not in self._ended], sight
-        )
+        detached = [item for item, place in positions.items() if place.step == FINISH]
+        self._end([item for item in detached if item not in self._ended], sight)
         return sight
 
     def _arrived(self, instance_id: str, place: Position) -> None:
