@@ -210,8 +210,12 @@ class _Headers:
         self._lock = threading.Lock()
 
     def __call__(self) -> Any:
-        from urllib3 import HTTPHeaderDict
         from urllib3.util import make_headers
+
+        try:
+            from urllib3 import HTTPHeaderDict
+        except ImportError:  # urllib3 before 2.0
+            from urllib3._collections import HTTPHeaderDict
 
         headers = HTTPHeaderDict({"User-Agent": "evergreen.eks"})
         if self._token:
