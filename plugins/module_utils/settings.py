@@ -96,10 +96,23 @@ class Request:
 
     cluster_name: str
     parallel_groups: int
-    serial: int  # hosts of one batch of the play; 0 = all, where the number of forks does the counting
+    forks: int  # hosts that Ansible works on at a time; 0 = unknown
     common: Mapping[str, Any]  # every role variable but asg_name, typed
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     every_group: bool = False
+
+    @property
+    def strategy(self) -> str:
+        """The strategy of the play: by default every task announces itself before its progress is shown.
+
+        Under linear, parallel groups would wait for each other's waves.
+        """
+        return "linear" if self.parallel_groups == 1 else "host_pinned"
+
+    @property
+    def serial(self) -> int:
+        """How many groups make a batch of the play; 0 is all: host_pinned works on as many hosts as there are forks."""
+        return 0 if 1 < self.parallel_groups == self.forks else self.parallel_groups
 
     def role_variables(self, asg_name: str) -> dict[str, Any]:
         """The typed variables of the role for one group: its own entry beats what was given for all groups."""
@@ -136,7 +149,7 @@ def read_request(variables: Mapping[str, Any], surroundings: Surroundings) -> Re
     return Request(
         cluster_name=typed["cluster_name"],
         parallel_groups=typed["parallel_groups"],
-        serial=0 if surroundings.forks == typed["parallel_groups"] else typed["parallel_groups"],
+        forks=surroundings.forks,
         common={variable.name: typed[variable.name] for variable in PLAYBOOK_VARIABLES if variable.in_role},
         own=own or {},
         every_group=own is None,

@@ -99,10 +99,13 @@ parallel_groups:
   description: How many groups are worked on at a time.
   returned: success
   type: int
+strategy:
+  description: The C(strategy) of a play with one host a group, V(linear) for one at a time, otherwise V(host_pinned).
+  returned: success
+  type: str
 serial:
   description:
-    - The C(serial) with which a play under the strategy C(host_pinned) works on
-      RV(parallel_groups) at a time.
+    - The C(serial) of a play with one host a group, with which it works on RV(parallel_groups) at a time.
     - V(0), all hosts in one batch, when Ansible has exactly as many forks. Then the next group begins as soon as one
       has ended. Otherwise the next batch begins when all groups of a batch have ended.
   returned: success
@@ -215,6 +218,7 @@ def answer(request: Request, groups: list[Group], region: str) -> dict[str, Any]
         "groups": records,
         "left_out": [group.name for group in left_out],
         "parallel_groups": request.parallel_groups,
+        "strategy": request.strategy,
         "serial": request.serial,
         "cluster_name": request.cluster_name,
         "summary": [

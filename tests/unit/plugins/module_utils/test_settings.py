@@ -226,6 +226,12 @@ def test_more_parallel_groups_than_ansible_can_work_on_are_refused() -> None:
 def test_exactly_as_many_forks_as_parallel_groups_need_no_batches() -> None:
     assert read("/work", 5, parallel_groups=2).serial == 2
     assert read("/work", 2, parallel_groups=2).serial == 0
+    assert read("/work", 1, parallel_groups=1).serial == 1
+
+
+def test_groups_that_run_at_the_same_time_have_a_pace_of_their_own() -> None:
+    assert read(parallel_groups=1).strategy == "linear"
+    assert read(parallel_groups=2).strategy == "host_pinned"
 
 
 def test_a_relative_state_directory_is_meant_from_where_the_playbook_was_started() -> None:

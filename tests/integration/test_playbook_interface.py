@@ -1,0 +1,206 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks as operators, AWX and larger playbooks call them: text, limits, inventories, many groups."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from integration.rollouts import problems, roll, variables
+
+from simulator.checks import nothing_changed
+from simulator.record import Call
+from simulator.runs import REPOSITORY
+from simulator.scenarios import Deployment, NodeGroup, Scenario
+from simulator.world import World
+
+WEB = Deployment("web", replicas=2)
+ONE_NODE = Scenario(groups=[NodeGroup("shared", size=1)], workloads=[WEB])
+THREE_GROUPS = Scenario(
+    groups=[NodeGroup("slow", size=2), NodeGroup("quick", size=1), NodeGroup("last", size=1)], workloads=[WEB]
+)
+SECOND_REFUSED = Scenario(
+    groups=[NodeGroup("first", size=1), NodeGroup("second", size=1, suspended=["Launch"]), NodeGroup("third", size=1)],
+    workloads=[WEB],
+)
+HOSTILE_INVENTORY = """\
+all:
+  hosts:
+    localhost: {ansible_connection: ssh, ansible_host: nowhere.example.com}
+    shared: {ansible_connection: ssh, ansible_host: nowhere.example.com}
+  vars: {ansible_become: true, ansible_become_method: doas, ansible_python_interpreter: /nowhere/python}
+"""
+
+
+def changes_of(world: World, group: str) -> list[Call]:
+    """What we changed at this Auto Scaling group, in order."""
+    calls = world.record.calls(author="evergreen", service="autoscaling", mutating=True)
+    return [call for call in calls if group in (call.target, call.params.get("AutoScalingGroupName"))]
+
+
+@pytest.mark.scenario(ONE_NODE)
+@pytest.mark.parametrize("limit", ["shared", "localhost", "all"])
+def test_a_limit_is_refused_before_anything_is_asked(world: World, limit: str):
+    run = roll(world, "--limit", limit)
+
+    assert run.rc != 0
+    assert "--limit is not supported" in run.output
+    assert "name the groups in eks_node_groups" in run.output
+    assert world.record.calls(author="evergreen") == []
+
+
+@pytest.mark.scenario(ONE_NODE)
+def test_every_variable_may_come_as_text_and_an_empty_answer_is_none(world: World):
+    survey = {
+        "eks_cluster_name": world.scenario.cluster,
+        "eks_region": world.scenario.region,
+        "eks_aws": "",
+        "eks_kubernetes": "{}",
+        "eks_node_groups": json.dumps([{"name": "shared", "canary": "0", "select": "all"}]),
+        "eks_parallel_groups": "1",
+        "eks_state_dir": "",
+        "eks_lock": "true",
+        "eks_max_surge": "100%",
+        "eks_max_unavailable": "",
+        "eks_select": "",
+        "eks_drain_timeout": "15m",
+        "eks_ready_timeout": "",
+        "eks_delete_emptydir_data": "yes",
+        "eks_evict_unmanaged": "False",
+        "eks_suspend_processes": "AZRebalance,ScheduledActions",
+        "eks_on_failure": "keep",
+        "eks_poll_seconds": "0.1",
+        "eks_ignore_checkpoint": "",
+    }
+    run = world.playbook("evergreen.eks.rollout", survey)
+
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+
+
+@pytest.mark.scenario(ONE_NODE)
+def test_the_inventory_cannot_take_the_work_away_from_the_controller(world: World, tmp_path: Path):
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(HOSTILE_INVENTORY, encoding="utf-8")
+    run = roll(world, "--inventory", str(inventory))
+
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+
+
+@pytest.mark.scenario(ONE_NODE)
+def test_secrets_among_the_connection_options_are_never_printed(world: World):
+    options = {"access_key": world.env()["AWS_ACCESS_KEY_ID"], "secret_key": "hunter2-hunter2"}
+    run = world.playbook("evergreen.eks.plan", variables(world, eks_aws=json.dumps(options)), "-vvv")
+
+    assert run.rc == 0, run.output
+    assert "hunter2" not in run.output
+
+
+@pytest.mark.scenario(ONE_NODE)
+def test_a_relative_folder_of_checkpoints_is_meant_from_where_the_playbook_was_started(world: World):
+    run = roll(
+        world, eks_state_dir=".world/never", eks_ignore_checkpoint=True, awx_job_id="4711", eks_select="nonsense"
+    )
+
+    assert "eks_select cannot be 'nonsense'" in run.output, "a folder was given, so AWX is no obstacle"
+    assert not (REPOSITORY / "playbooks" / ".world").exists()
+
+
+@pytest.mark.scenario(ONE_NODE)
+def test_in_awx_a_checkpoint_that_would_be_lost_with_the_job_is_refused(world: World):
+    run = roll(world, awx_job_id="4711")
+
+    assert run.rc == 2
+    assert "Set eks_state_dir to a directory that outlives jobs" in run.output
+    assert nothing_changed(world.record) == []
+
+
+@pytest.mark.scenario(THREE_GROUPS, speed=120)
+def test_groups_run_one_after_the_other_in_the_order_given(world: World):
+    run = roll(world, eks_node_groups="last,slow,quick")
+
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+    last, slow, quick = (changes_of(world, name) for name in ("last", "slow", "quick"))
+    assert last[-1].number < slow[0].number
+    assert slow[-1].number < quick[0].number
+
+
+@pytest.mark.scenario(THREE_GROUPS, speed=120)
+def test_parallel_groups_do_not_wait_for_each_others_waves(world: World):
+    run = roll(world, "--forks", "2", eks_parallel_groups="2")
+
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+    slow, quick, last = (changes_of(world, name) for name in ("slow", "quick", "last"))
+    assert quick[0].number < slow[-1].number, "two begin together"
+    assert quick[-1].number < last[0].number, "the third begins when one has ended"
+    assert last[0].number < slow[-1].number, "and does not wait for the other"
+
+
+@pytest.mark.scenario(SECOND_REFUSED, speed=120)
+def test_a_group_that_fails_stops_those_that_have_not_begun_and_lets_the_others_finish(world: World):
+    run = roll(world, eks_parallel_groups=2)
+
+    assert run.rc == 2
+    assert "Not begun, because second failed" in run.output
+    assert changes_of(world, "second") == changes_of(world, "third") == []
+    now = world.snapshot()
+    assert not set(world.beginning.groups["first"].instances) & set(now.groups["first"].instances)
+    assert set(world.beginning.groups["third"].instances) == set(now.groups["third"].instances)
+
+
+@pytest.mark.scenario(SECOND_REFUSED)
+def test_alone_a_group_that_fails_stops_all_that_come_after_it(world: World):
+    run = roll(world, eks_node_groups="second,third")
+
+    assert run.rc == 2
+    assert nothing_changed(world.record) == []
+
+
+@pytest.mark.scenario(ONE_NODE)
+def test_the_example_awx_project_runs_as_a_job_would(world: World):
+    project = REPOSITORY / "examples" / "awx_project"
+    job = {"awx_job_id": 4711, "awx_user_name": "ann", "eks_state_dir": str(world.home / "state")}
+
+    plan = world.playbook(str(project / "plan.yml"), variables(world, **job))
+    assert plan.rc == 0, plan.output
+    assert nothing_changed(world.record) == []
+
+    run = world.playbook(str(project / "rollout.yml"), variables(world, **job))
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+
+
+@pytest.mark.scenario(ONE_NODE)
+def test_the_role_runs_on_the_controller_in_a_larger_playbook_on_an_ssh_host(world: World):
+    example = REPOSITORY / "examples" / "larger_playbook"
+    own = {
+        "cluster_name": world.scenario.cluster,
+        "region": world.scenario.region,
+        "node_groups": ["shared"],
+        "rollout_poll_seconds": 0.1,
+    }
+    run = world.playbook(str(example / "site.yml"), own, "--inventory", str(example / "inventory.yml"))
+
+    assert run.rc == 0, run.output
+    assert "The last rollout answered" in run.stdout
+    assert problems(world) == []
+
+
+@pytest.mark.scenario(ONE_NODE)
+def test_the_last_words_of_a_failure_are_the_command_that_goes_on(world: World):
+    world.faults.add(
+        "autoscaling", "SetDesiredCapacity", author="evergreen", times=99, error=(400, "AccessDenied", "no")
+    )
+    world.faults.add(
+        "autoscaling", "UpdateAutoScalingGroup", author="evergreen", times=99, error=(400, "AccessDenied", "no")
+    )
+    run = roll(world)
+
+    assert run.rc == 2
+    assert "ansible-playbook evergreen.eks.rollout -e " in run.output.rpartition("fatal:")[2]
