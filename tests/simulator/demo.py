@@ -21,7 +21,7 @@ VARIABLES = {
     "eks_delete_emptydir_data": True,
     "eks_max_surge": "50%",
     "eks_parallel_groups": len(DEMO.groups),
-    "eks_poll_seconds": 0.3,
+    "eks_poll_seconds": 0.5,
 }
 INTERRUPTED = 130
 

@@ -18,8 +18,10 @@ from typing import Any
 
 from simulator.aws.ec2 import InstanceView
 from simulator.clock import Clock
+from simulator.kubernetes import resources
 from simulator.kubernetes.client import ApiClient
 from simulator.kubernetes.errors import ApiError
+from simulator.kubernetes.store import Store
 from simulator.scenarios.model import GROUP_LABEL, NodeGroup, Scenario
 
 Node = dict[str, Any]
@@ -57,6 +59,7 @@ class Machines:
         clock: Clock,
         views: Callable[[], list[InstanceView]],
         api: ApiClient,
+        store: Store,
     ):
         self._groups = {group.name: group for group in scenario.groups}
         self._times = scenario.times
@@ -64,6 +67,7 @@ class Machines:
         self._clock = clock
         self._views = views
         self._api = api
+        self._store = store  # looked at directly, as through a watch: a LIST every few seconds would drown the record
         self._machines: dict[str, Machine] = {}
         self._by_node: dict[str, Machine] = {}
         self._next_look = 0.0
@@ -144,7 +148,8 @@ class Machines:
         self._api.patch(f"{NODES}/{name}/status", {"status": {"conditions": conditions}})
 
     def _look_after_nodes(self) -> None:
-        for node in self._api.list(NODES)[0]:
+        for stored in self._store.all(resources.NODES):
+            node = stored.object
             instance_id = node["spec"].get("providerID", "").rpartition("/")[2]
             machine = self._machines.get(instance_id)
             if machine is None or is_ready(node):

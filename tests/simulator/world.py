@@ -199,7 +199,7 @@ class World:
 
     def _make_inhabitants(self) -> None:
         world_client = ApiClient(self.kubernetes, WORLD)
-        self.machines = Machines(self.scenario, self.clock, self.cloud.instances, world_client)
+        self.machines = Machines(self.scenario, self.clock, self.cloud.instances, world_client, self.kubernetes.store)
         self.controllers = Controllers(self.kubernetes, self.clock, machine_is_up=self.machines.machine_is_up)
         self.provisioner = Provisioner(self.scenario, self.cloud, self.aws())
         self.actors = Actors(self.scenario, self.clock, self.faults, self.provisioner, self.aws, self.client)
