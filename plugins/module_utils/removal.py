@@ -224,6 +224,7 @@ class Removal:
             for instance_id in self._still(remaining, late.last):
                 self._decide(instance_id, Fate("refused", "floor", explanation))
             return []
+        self._settle_arrived(sight)
         still = self._still(remaining, sight)
         batch = self._allowed(still, sight)[: DETACH_A_CALL if self.request.method == DETACH else 1]
         try:
@@ -368,22 +369,22 @@ class Removal:
     def _advance(self) -> Sight:
         """One look, and the next step of every instance that is ready for it."""
         sight = self._look()
-        positions = {item: self._position(item, sight) for item in self._open()}
-        for instance_id, place in positions.items():
-            if place.step in (DONE, REFUSE):
-                self._arrived(instance_id, place)
-        detached = [item for item, place in positions.items() if place.step == FINISH]
+        self._settle_arrived(sight)
+        detached = [item for item in self._open() if self._position(item, sight).step == FINISH]
         self._end([item for item in detached if item not in self._ended], sight)
         return sight
 
-    def _arrived(self, instance_id: str, place: Position) -> None:
-        """What became of an instance that is where it was to go, or where we can do no more for it."""
-        if place.step == REFUSE:
-            self._decide(instance_id, place)
-            return
-        # It was a member, or on its way out, when this call began: so it was not gone already.
-        result = TERMINATED if place.result == "already_gone" else place.result
-        self._decide(instance_id, Fate(result, "removed" if instance_id in self.touched else "gone", place.message))
+    def _settle_arrived(self, sight: Sight) -> None:
+        """Say what became of those that are where they were to go, and of those that we can do no more for."""
+        for instance_id in self._open():
+            place = self._position(instance_id, sight)
+            if place.step == REFUSE:
+                self._decide(instance_id, place)
+            elif place.step == DONE:
+                # It was a member, or on its way out, when this call began: so it was not gone already.
+                result = TERMINATED if place.result == "already_gone" else place.result
+                reason = "removed" if instance_id in self.touched else "gone"
+                self._decide(instance_id, Fate(result, reason, place.message))
 
     def _end(self, ids: list[str], sight: Sight) -> None:
         """Stop or terminate what is outside the group and ours, after one more proof that it is empty."""
