@@ -298,8 +298,12 @@ def _apply_options(configuration: Any, given: dict[str, Any]) -> None:
 
 def _authority(cluster_name: str, data: str) -> ssl.SSLContext:
     """A TLS context that trusts the cluster's own certificate authority and nothing else."""
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    # Urllib3's own kind of context: whether it or the context compares host names depends on its release.
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
     try:
-        context = ssl.create_default_context(cadata=base64.b64decode(data).decode())
+        context.load_verify_locations(cadata=base64.b64decode(data).decode())
     except (binascii.Error, ssl.SSLError, ValueError) as error:
         raise EvergreenError(
             f"The certificate authority that EKS names for cluster {cluster_name} cannot be read: {error}"

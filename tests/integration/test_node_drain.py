@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -226,14 +227,19 @@ def test_passing_trouble_of_the_api_is_outlived(world: World, fault: dict[str, A
     assert pods_on(world, node) == []
 
 
-@pytest.mark.scenario(scenario(Deployment("web", replicas=3)))
+@pytest.mark.scenario(scenario(Deployment("web", replicas=6, stop=20)))
 def test_an_outage_of_the_whole_api_and_watches_that_end_are_outlived(world: World) -> None:
     node = node_with(world, "web")
     cordon(world, node)
-    outage = world.faults.add("kubernetes", author=TOOL, skip=6, seconds=180, times=None, reset=True)
     world.faults.add("kubernetes", "^WATCH", author=TOOL, times=2, error=(410, "Expired", "too old resource version"))
+    outages = []
+
+    def three_minutes_of_silence() -> None:
+        outages.append(world.faults.add("kubernetes", author=TOOL, times=None, seconds=180, reset=True))
+
+    world.actors.when(three_minutes_of_silence, operation=EVICTION)
     answer = drain(world, node)
-    assert outage.hits and answer["nodes"][node]["drained"] and pods_on(world, node) == []
+    assert outages[0].hits and answer["nodes"][node]["drained"] and pods_on(world, node) == []
 
 
 @pytest.mark.scenario(scenario(Deployment("web", replicas=3)))
@@ -333,27 +339,28 @@ def test_nobody_waits_for_ever_for_a_node_that_is_not_ready(world: World) -> Non
     assert answer["nodes"][node]["drained"] and answer["nodes"][node]["abandoned"] == there
 
 
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"timeout": -1}, "timeout is -1"),
-        ({"max_parallel": 0}, "max_parallel is 0"),
-        ({"grace_period": 0}, "grace_period is 0"),
-        ({"min_ready": 1}, "asg_name"),
-        ({"poll_seconds": 0}, "poll_seconds must be above 0"),
-        ({"instance_ids": ["i-1"]}, "mutually exclusive"),
-        ({"cluster_name": "nowhere"}, "EKS cluster nowhere"),
-        ({"journal": "/nowhere/at/all"}, "journal /nowhere/at/all"),
-    ],
-)
-def test_bad_input_is_one_clear_error(own_world: World, options: dict[str, Any], text: str) -> None:
-    answer = drain(own_world, "node-a", **options)
-    assert answer["failed"] and text in answer["msg"] and "Traceback" not in json.dumps(answer)
-    assert calls(own_world, mutating=True) == []
+class TestBadInput:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def untouched(cls) -> Iterator[World]:
+        """One world for all of them: none changes anything."""
+        with World.start(scenario(), speed=60) as running:
+            yield running
 
-
-@pytest.fixture(scope="module")
-def own_world() -> Any:
-    """One world for all that changes nothing."""
-    with World.start(scenario(), speed=60) as running:
-        yield running
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            ({"timeout": -1}, "timeout is -1"),
+            ({"max_parallel": 0}, "max_parallel is 0"),
+            ({"grace_period": 0}, "grace_period is 0"),
+            ({"min_ready": 1}, "asg_name"),
+            ({"poll_seconds": 0}, "poll_seconds must be above 0"),
+            ({"instance_ids": ["i-1"]}, "mutually exclusive"),
+            ({"cluster_name": "nowhere"}, "EKS cluster nowhere"),
+            ({"journal": "/nowhere/at/all"}, "journal /nowhere/at/all"),
+        ],
+    )
+    def test_is_one_clear_error(self, untouched: World, options: dict[str, Any], text: str) -> None:
+        answer = drain(untouched, "node-a", **options)
+        assert answer["failed"] and text in answer["msg"] and "Traceback" not in json.dumps(answer)
+        assert calls(untouched, mutating=True) == []
