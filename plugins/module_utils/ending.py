@@ -14,7 +14,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Checkpoint,
     Obligation,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, sentence
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     scaling_activities,
     untag_group,
@@ -38,6 +38,9 @@ class Unfinished(EvergreenError):
     """The run has not reached its end; running it again goes on."""
 
     default_reason = "unfinished"
+
+    def __str__(self) -> str:
+        return f"{sentence(self.message)} {self.remedy}"  # the remedy ends with a command: no full stop behind it
 
 
 def restore(rollout: Rollout) -> dict[str, Any]:
@@ -74,7 +77,7 @@ def finish(rollout: Rollout) -> dict[str, Any]:
         rollout.save(checkpoint, scene)
         raise Unfinished(
             f"node group {rollout.asg_name} is rolled but not put back: {'; '.join(still_open)}",
-            remedy="Running it again tries again",
+            remedy="Running it again tries again.",
             open=still_open,
         )
     shifted = _shifted(standing)
@@ -125,7 +128,7 @@ def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[st
 
 def fail(rollout: Rollout, stage: str, cause: str, resume_command: str) -> None:
     """Record where the run stopped, give the group back, and say so with the way on. Always raises Unfinished."""
-    checkpoint = rollout.store.load()
+    checkpoint = _own_checkpoint(rollout)
     progress = ""
     if checkpoint and not checkpoint.ended:
         checkpoint.stages["failed"] = rollout.call.clock.timestamp()
@@ -134,6 +137,16 @@ def fail(rollout: Rollout, stage: str, cause: str, resume_command: str) -> None:
         rollout.say("failed", f"stopped in {stage}: {cause}", run=checkpoint.run_id, stage=stage)
     rollout.store.release(rollout.holder)
     raise unfinished(rollout.asg_name, rollout.cluster_name, stage, cause, resume_command, progress)
+
+
+def _own_checkpoint(rollout: Rollout) -> Optional[Checkpoint]:
+    """The checkpoint, unless another run holds the group: then it is not ours to write to."""
+    try:
+        if rollout.settings.lock:
+            rollout.store.claim(rollout.holder)
+        return rollout.store.load()
+    except EvergreenError:
+        return None
 
 
 def unfinished(

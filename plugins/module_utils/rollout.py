@@ -90,7 +90,7 @@ class Rollout:
 
     def save(self, checkpoint: Checkpoint, scene: Scene) -> None:
         """Write the marks, then the checkpoint: of two that differ after a kill, the marks are the later word."""
-        tags = marks_of(checkpoint, self.holder.host).as_tags()
+        tags = marks_of(checkpoint, self.holder.label).as_tags()
         changed = {key: value for key, value in tags.items() if scene.group.tags.get(key) != value}
         if changed:
             tag_group(self.aws, self.asg_name, changed)
@@ -184,7 +184,7 @@ def same_target(checkpoint: Checkpoint, scene: Scene) -> None:
     )
 
 
-def marks_of(checkpoint: Checkpoint, host: str) -> Marks:
+def marks_of(checkpoint: Checkpoint, holder: str) -> Marks:
     """The marks that say, on the group itself, what this checkpoint says of obligations and surplus."""
     return Marks(
         run_id=checkpoint.run_id,
@@ -195,7 +195,7 @@ def marks_of(checkpoint: Checkpoint, host: str) -> Marks:
         surge=checkpoint.surge,
         unavailable=checkpoint.unavailable,
         zones=checkpoint.zones_before,
-        holder=host,
+        holder=holder,
     )
 
 

@@ -33,7 +33,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     take_up,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, latest, look
-from ansible_collections.evergreen.eks.plugins.module_utils.store import with_run
+from ansible_collections.evergreen.eks.plugins.module_utils.store import Holder, with_run
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
 
 
@@ -52,6 +52,8 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
         rollout.store.claim(rollout.holder)
     gathered = gather(rollout, wait=True)
     checkpoint, scene = gathered.checkpoint, gathered.scene
+    if rollout.settings.lock:
+        _refuse_other_run(rollout, scene)
     if gathered.nothing_to_do:
         rollout.store.release(rollout.holder)
         return {"changed": False, "plan": as_plan(gathered)}
@@ -85,7 +87,7 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
         rollout.save(checkpoint, standing.scene)
         return {"changed": False, "finished": True, **_wave_facts(checkpoint, wave)}
     _bake(rollout, standing, number)
-    same_target(checkpoint, standing.scene)
+    _same_target_for(standing, wave)
     sizes = _sizes(standing, wave, left)
     changes = sizes.desired_capacity != group.desired_capacity
     if changes:
@@ -129,8 +131,8 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
     """Settle who is in this wave, now that its new nodes are Ready, and record it."""
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
-    same_target(checkpoint, scene)
     wave = checkpoint.wave(number)
+    _same_target_for(standing, wave)
     if not wave.instances:
         free = [name for name in checkpoint.remaining if not _in_another_wave(checkpoint, name, number)]
         ahead = [later.size for later in checkpoint.waves if not later.finished and later.number >= number]
@@ -210,6 +212,13 @@ def give_up(rollout: Rollout) -> dict[str, Any]:
     if kept:
         rollout.say("give_up", f"{len(kept)} old instances stay: {names(kept)}", run=checkpoint.run_id, kept=kept)
     return {"changed": bool(kept), "instance_ids": [name for name in kept if scene.group.member(name)]}
+
+
+def _refuse_other_run(rollout: Rollout, scene: Scene) -> None:
+    """The lock file may be another one, on another machine or of another user: the group's own mark counts too."""
+    other = Holder.parse(scene.marks.holder) if scene.marks else None
+    if other and not other.same_process(rollout.holder.abridged):
+        rollout.store.refuse_unless_gone(other, rollout.holder.abridged)
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------
@@ -336,6 +345,12 @@ def _fallen(rollout: Rollout, checkpoint: Checkpoint) -> list[str]:
             remedy="Look at that node; no further old node has been touched",
         )
     return []
+
+
+def _same_target_for(standing: Standing, wave: Wave) -> None:
+    """What goes because it is too many goes whatever the group would launch by now."""
+    if not _is_surplus(standing.checkpoint, wave):
+        same_target(standing.checkpoint, standing.scene)
 
 
 def _is_surplus(checkpoint: Checkpoint, wave: Wave) -> bool:

@@ -44,6 +44,19 @@ class Holder:
     run_id: str = ""
 
     @classmethod
+    def parse(cls, text: str) -> Optional[Holder]:
+        """From the words of a tag, as `label` writes them; None where they are not such."""
+        parts = text.split("/")
+        if len(parts) != 5 or not parts[3].isdigit():
+            return None
+        return cls(host=parts[0], boot=parts[1], namespace=parts[2], pid=int(parts[3]), started=parts[4])
+
+    @property
+    def label(self) -> str:
+        """Enough for a tag: host/boot/namespace/process/start, the first three abridged."""
+        return "/".join([self.host[:60], self.boot[:8], self.namespace[5:-1], str(self.pid), self.started])
+
+    @classmethod
     def here(cls, lifeline: Lifeline, operator: str = "", since: str = "") -> Holder:
         """The holder that this module call belongs to: its playbook's process on this machine."""
         return cls(
@@ -64,6 +77,11 @@ class Holder:
             other.pid,
             other.started,
         )
+
+    @property
+    def abridged(self) -> Holder:
+        """This holder as it reads in a tag."""
+        return Holder.parse(self.label) or self
 
     def gone(self, here: Holder) -> Optional[bool]:
         """True: provably ended. False: it runs. None: another machine or container, nothing can be proved."""
@@ -146,8 +164,10 @@ class FileStore:
         """Hold the group for this run. Raises RunInProgress while another run holds it and is not provably gone."""
         with self._writing(), self._locked() as file:
             other = _read_holder(file)
-            if other and not other.same_process(holder):
-                self._refuse_unless_gone(other, holder)
+            if other and other.same_process(holder):
+                holder = replace(holder, since=other.since, run_id=holder.run_id or other.run_id)
+            elif other:
+                self.refuse_unless_gone(other, holder)
             file.seek(0)
             file.truncate()
             file.write(json.dumps(asdict(holder)))
@@ -160,7 +180,8 @@ class FileStore:
                 file.seek(0)
                 file.truncate()
 
-    def _refuse_unless_gone(self, other: Holder, here: Holder) -> None:
+    def refuse_unless_gone(self, other: Holder, here: Holder) -> None:
+        """Raise RunInProgress unless the other holder has provably ended."""
         gone = other.gone(here)
         if gone:
             return

@@ -38,7 +38,7 @@ MARKS = Marks(
     run_id="20261121T010203-4f2a9c",
     target="sha256:0123456789abcdef",
     started="2026-11-21T01:02:03Z",
-    holder="awx-task-7d9c8b6f5-x2x4z.awx.svc.cluster.local",
+    holder="awx-task-7d9c8b6f5-x2x4z.awx.svc.cluster.local/0a1b2c3d/4026531836/4194304/123456789",
     obligations=Obligations(
         max_size=Obligation(6, 8), protects_new=Obligation(False, True), processes=("AZRebalance", "ReplaceUnhealthy")
     ),
@@ -202,6 +202,16 @@ class TestLock:
         store(tmp_path).claim(replace(me, host="elsewhere", boot="another", pid=1))
         with pytest.raises(RunInProgress, match="nobody can tell"):
             store(tmp_path).claim(me)
+
+    def test_a_tag_says_enough_to_prove_that_a_run_is_gone(self, sleeper):
+        holder, me = self.holder_of(sleeper.pid), self.holder_of(os.getpid())
+        assert len(holder.label) < 120
+        assert Holder.parse(holder.label) == holder.abridged
+        assert Holder.parse("anna@laptop") is None
+        assert holder.abridged.gone(me.abridged) is False
+        sleeper.kill()
+        sleeper.wait()
+        assert holder.abridged.gone(me.abridged) is True
 
     def test_given_back_it_is_free(self, tmp_path, sleeper):
         other = self.holder_of(sleeper.pid)

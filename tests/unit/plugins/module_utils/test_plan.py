@@ -191,7 +191,7 @@ def test_victims_are_chosen_where_new_nodes_are_ready_and_the_cordoned_and_the_s
         (["i-1", "i-2"], 2, 1, ["i-1"], ["i-2"]),  # one must
         (["i-1", "i-2"], 2, 0, ["i-1", "i-2"], []),
         (["i-1", "i-2", "i-3"], 2, 0, ["i-1", "i-2"], ["i-3"]),  # one was missing, not surplus
-        (["i-1"], 2, 0, ["i-1"], []),
+        (["i-2"], 2, 0, ["i-2"], []),
         ([], 2, 0, [], []),
     ],
 )
