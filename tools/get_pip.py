@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stands in for the get-pip script that ansible-test downloads for each of its virtual environments.
 
-Python brings its own pip, so that no download is needed where the network is closed. Called as get-pip is, with pip's arguments.
+Python brings its own pip, so that no download is needed where the network is closed. It is called as get-pip is, with
+pip's arguments.
 """
 
 from __future__ import annotations

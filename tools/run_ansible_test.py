@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run ansible-test on this checkout: python tools/run_ansible_test.py sanity [--test NAME] [FILE...]
 
-ansible-test works only in a folder called ansible_collections/<namespace>/<name>, refuses links to it, and asks git which files there are:
-in a folder that git ignores it finds none and reports success. So the files are copied to a stage that is a repository of its own.
+ansible-test works only in a folder called ansible_collections/<namespace>/<name>, refuses links to it, and asks git
+which files there are: in a folder that git ignores it finds none and reports success. So the files are copied to a
+stage that is a repository of its own.
 """
 
 from __future__ import annotations

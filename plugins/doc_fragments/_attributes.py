@@ -16,7 +16,8 @@ attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description:
+      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
   idempotent:
     description:
       - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
@@ -80,7 +81,8 @@ options: {}
 attributes:
   action_group:
     description:
-      - Use C(group/evergreen.eks.aws) and C(group/evergreen.eks.k8s) in C(module_defaults) to set defaults for this module.
+      - Use C(group/evergreen.eks.aws) and C(group/evergreen.eks.k8s) in C(module_defaults) to set defaults for this
+        module.
     support: full
     membership:
       - evergreen.eks.aws

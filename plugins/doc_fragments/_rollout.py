@@ -35,7 +35,8 @@ options:
     suboptions:
       select:
         description:
-          - Which instances are replaced. V(outdated), those that differ from what the group would launch now, or V(all).
+          - Which instances are replaced. V(outdated), those that differ from what the group would launch now, or
+            V(all).
           - Or a dictionary with one key. C(older_than) takes a duration such as V(7d), C(instances) a list of ids.
           - C(expression) takes a JMESPath expression over the list of instance records that answers records or ids.
             A record has C(instance_id), C(zone), C(lifecycle_state), C(instance_type), C(launch_version),

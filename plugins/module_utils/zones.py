@@ -42,7 +42,7 @@ def releases(held: int, remaining: int, leaving: int) -> int:
 def settled(total: Counts, launched: int) -> Counts:
     """One of the ways in which `launched` successors may come up; in all of them the gap is the same."""
     counts = list(total)
-    for _ in range(launched):
+    for _unused in range(launched):
         counts[counts.index(min(counts))] += 1
     return tuple(counts)
 
@@ -105,7 +105,7 @@ def _ways(old: Counts, size: int) -> Iterator[Counts]:
 def _outcomes(total: Counts, launched: int) -> set[Counts]:
     """All ways in which so many launches can come up, each where the fewest are."""
     found = {total}
-    for _ in range(launched):
+    for _unused in range(launched):
         found = {
             (*counts[:zone], count + 1, *counts[zone + 1 :])
             for counts in found

@@ -50,7 +50,7 @@ def test_the_demonstration_survives_a_kill_in_the_middle_of_a_drain(terminal, tm
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
 
-    output, _ = terminal("demo").communicate(timeout=LIMIT)
+    output, _unused = terminal("demo").communicate(timeout=LIMIT)
     assert "going on where it stands" in output
     assert "lost pods: 0" in output
     assert "nobody yet" not in output

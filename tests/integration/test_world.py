@@ -128,7 +128,7 @@ def test_zonal_volumes_pin_daemons_are_everywhere_and_unmanaged_pods_do_not_come
     homes = world.beginning.pods
     zones = {zone_of[home] for pod, home in homes.items() if "database" in pod}
     assert zones == set(world.scenario.zones), "each replica sits where its volume is"
-    pods, _ = world.client().list("/api/v1/namespaces/kube-system/pods")
+    pods, _unused = world.client().list("/api/v1/namespaces/kube-system/pods")
     assert sum(1 for pod in pods if pod["metadata"]["labels"].get("app") == "agent") == 3
     evict(world.client(SOMEBODY), "default/lonely")
     now = world.wait_until(lambda now: "default/lonely" not in now.pods, "the pod gone")

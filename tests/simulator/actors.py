@@ -77,7 +77,7 @@ class Actors:
     ) -> Fault:
         """Do it once when such a request (regular expressions; see ``Faults.add``) has been done, or is about to be."""
 
-        def react(_: Call) -> None:
+        def react(_unused: Call) -> None:
             deed()
 
         moment: dict[str, Callable[[Call], None]] = {"before": react} if before else {"after": react}

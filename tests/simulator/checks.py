@@ -146,7 +146,7 @@ def one_at_a_time(record: Record, expected: Expected) -> list[str]:
     problems = []
     for group, listed in spans.items():
         listed.sort(key=lambda span: span[1])
-        for (one, _, ended), (other, began, _) in zip(listed, listed[1:], strict=False):
+        for (one, _unused, ended), (other, began, _unused) in zip(listed, listed[1:], strict=False):
             if began < ended:
                 problems.append(f"{group} was changed by {one} and {other} at the same time")
     return problems

@@ -46,7 +46,7 @@ class ControlServer:
             def do_POST(self) -> None:
                 control.serve(self, token)
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, *_unused: Any) -> None:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -79,14 +79,14 @@ class ControlServer:
 
     def _answer(self, method: str, path: str, given: dict[str, Any]) -> Any:
         doors: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
-            ("GET", "/status"): lambda _: self.world.status(),
-            ("GET", "/summary"): lambda _: self._summary(),
-            ("GET", "/calls"): lambda _: [str(call) for call in self.world.record.calls()],
-            ("GET", "/notes"): lambda _: [dataclasses.asdict(note) for note in self.world.record.notes()],
+            ("GET", "/status"): lambda _unused: self.world.status(),
+            ("GET", "/summary"): lambda _unused: self._summary(),
+            ("GET", "/calls"): lambda _unused: [str(call) for call in self.world.record.calls()],
+            ("GET", "/notes"): lambda _unused: [dataclasses.asdict(note) for note in self.world.record.notes()],
             ("POST", "/advance"): self._advance,
             ("POST", "/act"): self._act,
             ("POST", "/fault"): self._fault,
-            ("POST", "/stop"): lambda _: self.stopped.set(),
+            ("POST", "/stop"): lambda _unused: self.stopped.set(),
         }
         if (method, path) not in doors:
             raise BadRequest("no such door; there are " + ", ".join(f"{verb} {door}" for verb, door in doors))

@@ -121,7 +121,7 @@ def serve(scenario_name: str, speed: float) -> int:
     token = secrets.token_hex(16)
     with World.start(SCENARIOS[scenario_name], speed=speed, home=FOLDER / "home") as world:
         control = ControlServer(world, token)
-        signal.signal(signal.SIGTERM, lambda *_: control.stopped.set())
+        signal.signal(signal.SIGTERM, lambda *_unused: control.stopped.set())
         known = {
             "pid": os.getpid(),
             "scenario": scenario_name,

@@ -108,7 +108,7 @@ class Witness:
                 self._record.note("cordoned", node=name_of(node), group=group, author=call.author, ready=ready)
 
     def _note_pod(self, kind: str, call: Call) -> None:
-        namespace, _, name = call.target.partition("/")
+        namespace, _unused, name = call.target.partition("/")
         pod = self._last_known_pod(namespace, name)
         uid = pod["metadata"]["uid"] if pod else ""
         node = pod["spec"].get("nodeName", "") if pod else ""
@@ -125,7 +125,7 @@ class Witness:
     # ---- budgets
 
     def _check_budgets(self, call: Call) -> None:
-        namespace, _, name = call.target.partition("/")
+        namespace, _unused, name = call.target.partition("/")
         pod = self._last_known_pod(namespace, name)
         if pod is not None:
             self._note_violations([pod], call.author)

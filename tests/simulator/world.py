@@ -83,7 +83,7 @@ class World:
     def __enter__(self) -> World:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_unused: object) -> None:
         self.stop()
         if kind is None:
             self.raise_troubles()

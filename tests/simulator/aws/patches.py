@@ -55,8 +55,8 @@ def install() -> None:
 
 def _replace(symbol: str, make: Callable[[Any], Any]) -> None:
     """``make`` is given moto's own function (None when there is none) and returns what stands in its place."""
-    module, _, path = symbol.partition(":")
-    owner_name, _, name = path.partition(".")
+    module, _unused, path = symbol.partition(":")
+    owner_name, _unused, name = path.partition(".")
     owner = getattr(importlib.import_module(module), owner_name)
     ORIGINALS[symbol] = getattr(owner, name, None)
     setattr(owner, name, make(ORIGINALS[symbol]))
@@ -353,7 +353,7 @@ def _list_updates(cloud: Cloud, request: Any) -> dict[str, Any]:
 
 def _get_caller_identity(original: Any) -> Any:
     def get_caller_identity(self: Any) -> ActionResult:
-        cloud = next((one for (account, _), one in CLOUDS.items() if account == self.current_account), None)
+        cloud = next((one for (account, _unused), one in CLOUDS.items() if account == self.current_account), None)
         if cloud is None:
             return original(self)
         author = cloud.author_of(cloud.caller_key(self.normalized_request))

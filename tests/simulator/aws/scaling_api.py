@@ -350,7 +350,7 @@ def _launch_source(scaling: AutoScaling, group: Group, params: Params) -> None:
     trial.launch_configuration = configuration or ""
     trial.mixed_policy = params.get("MixedInstancesPolicy")
     if not configuration:
-        spec, _ = launch_spec(trial)
+        spec, _unused = launch_spec(trial)
         template = scaling.compute.template_version(spec).template
         known = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name}
         if trial.mixed_policy:

@@ -147,7 +147,7 @@ def victims(group: Group, count: int, zone: str | None = None, current_version: 
     """
     chosen: list[Member] = []
     counts = {name: len(members) for name, members in group.by_zone().items()}
-    for _ in range(count):
+    for _unused in range(count):
         candidates = [
             member
             for member in group.counting()

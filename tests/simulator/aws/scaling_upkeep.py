@@ -70,7 +70,7 @@ class Upkeep:
             return
         if not rules.victims(group, 1, zone):
             return
-        for _ in range(rules.balancing_margin(group)):
+        for _unused in range(rules.balancing_margin(group)):
             zone = rules.overfull_zone(group)
             if zone is None or not rules.victims(group, 1, zone):
                 break

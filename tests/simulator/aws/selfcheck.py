@@ -92,7 +92,7 @@ def describe(symbol: str) -> str:
 
     if symbol in ORIGINALS:
         return _signature(ORIGINALS[symbol])
-    module, _, path = symbol.partition(":")
+    module, _unused, path = symbol.partition(":")
     try:
         found: Any = importlib.import_module(module)
         for name in path.split("."):
@@ -120,7 +120,7 @@ def _signature(found: Any) -> str:
 
 def _missing_attributes(symbol: str, names: tuple[str, ...]) -> list[str]:
     """Which of these attributes that function no longer touches."""
-    module, _, path = symbol.partition(":")
+    module, _unused, path = symbol.partition(":")
     try:
         found: Any = importlib.import_module(module)
         for name in path.split("."):

@@ -150,7 +150,7 @@ class Cloud(Builder):
         self.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_unused: Any) -> None:
         self.stop()
 
     # ---- its time

@@ -67,7 +67,7 @@ class Authenticator:
         """The user behind an Authorization header; anonymous without one. ApiError 401 for what is not accepted."""
         if not authorization:
             return ANONYMOUS
-        scheme, _, token = authorization.partition(" ")
+        scheme, _unused, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             raise unauthorized()

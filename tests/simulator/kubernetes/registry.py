@@ -174,7 +174,7 @@ class Registry:
                 field = {"reason": "FieldValueInvalid", "message": text, "field": "metadata.resourceVersion"}
                 raise invalid(resource, name, [field])
             replaced = self.update(
-                resource, namespace, name, lambda _: copy.deepcopy(item), subresource=subresource, dry_run=dry_run
+                resource, namespace, name, lambda _unused: copy.deepcopy(item), subresource=subresource, dry_run=dry_run
             )
             return replaced, False
 

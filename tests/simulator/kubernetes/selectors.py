@@ -22,7 +22,7 @@ _EXISTS = re.compile(rf"(!?)\s*({_KEY})")
 _FIELD = re.compile(r"([A-Za-z.]+)(!=|==|=)(.*)")
 
 
-def everything(_: dict[str, Any]) -> bool:
+def everything(_unused: dict[str, Any]) -> bool:
     """The selector that lets all through."""
     return True
 

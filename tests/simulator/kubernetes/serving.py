@@ -91,7 +91,7 @@ class HttpsServer:
     def __enter__(self) -> HttpsServer:
         return self.start()
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_unused: Any) -> None:
         self.stop()
 
 
@@ -197,7 +197,7 @@ class _Connection(socketserver.StreamRequestHandler):
     def _read_headers(self) -> dict[str, str]:
         headers = {}
         while (line := self.rfile.readline(65537)) not in (b"\r\n", b"\n", b""):
-            name, _, value = line.decode("latin-1").partition(":")
+            name, _unused, value = line.decode("latin-1").partition(":")
             headers[name.strip().lower()] = value.strip()
         return headers
 

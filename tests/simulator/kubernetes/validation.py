@@ -141,7 +141,7 @@ def check(resource: Resource, item: dict[str, Any], before: dict[str, Any] | Non
         raise invalid(resource, item["metadata"].get("name", ""), causes)
 
 
-def _nothing(_: dict[str, Any]) -> list[Cause]:
+def _nothing(_unused: dict[str, Any]) -> list[Cause]:
     return []
 
 

@@ -94,7 +94,7 @@ def test_a_crashing_pod_restarts_ever_more_slowly(cluster: Cluster) -> None:
     pod = cluster.after(8).get("pods", "p")
     assert waiting_reason(pod) == "CrashLoopBackOff"
     restarts = [
-        status_of(cluster.after(60).get("pods", "p"))["containerStatuses"][0]["restartCount"] for _ in range(10)
+        status_of(cluster.after(60).get("pods", "p"))["containerStatuses"][0]["restartCount"] for _unused in range(10)
     ]
     assert restarts[0] >= 2
     assert restarts[-1] - restarts[-5] <= 1

@@ -59,7 +59,7 @@ def test_a_new_template_is_rolled_out_without_ever_being_short_of_pods() -> None
     cluster.workload("deployments", "web", replicas=3, strategy=rolling)
     cluster.after(5)
     cluster.patch("deployments", "web", {"spec": {"template": {"metadata": {"labels": {"release": "2"}}}}})
-    for _ in range(30):
+    for _unused in range(30):
         cluster.after(1)
         assert len(cluster.ready("web")) >= 3
         assert len([pod for pod in cluster.pods("web") if not is_terminating(pod)]) <= 4

@@ -100,7 +100,7 @@ def test_an_empty_record_is_true(record: Record) -> None:
 
 
 def test_many_threads_get_different_numbers(record: Record) -> None:
-    threads = [threading.Thread(target=lambda: [begin(record) for _ in range(200)]) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: [begin(record) for _unused in range(200)]) for _unused in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -117,7 +117,7 @@ def hits(faults: Faults, calls: list[Call]) -> list[bool]:
 
 def test_a_fault_skips_then_hits_so_many_times(record: Record, faults: Faults) -> None:
     faults.add("autoscaling", "^Set", skip=1, times=2, error=(400, "Throttling", "Rate exceeded"))
-    assert hits(faults, [begin(record) for _ in range(5)]) == [False, True, True, False, False]
+    assert hits(faults, [begin(record) for _unused in range(5)]) == [False, True, True, False, False]
 
 
 def test_a_fault_only_hits_what_it_names(record: Record, faults: Faults) -> None:

@@ -39,7 +39,7 @@ class DisruptionController(Controller):
         self._budgets: dict[Key, set[Key]] = defaultdict(set)  # pod -> the budgets that cover it
 
     def observe(self, event: Event) -> None:
-        namespace, _ = key = key_of(event.object)
+        namespace, _unused = key = key_of(event.object)
         if event.resource == "poddisruptionbudgets":
             self._observe_budget(key, event)
         elif event.resource == "pods":
@@ -78,7 +78,7 @@ class DisruptionController(Controller):
     def _cover(self, key: Key, pod: Object) -> None:
         """Find out which budgets cover the pod."""
         labels = labels_of(pod)
-        for budget, (_, selects) in self._selectors[key[0]].items():
+        for budget, (_unused, selects) in self._selectors[key[0]].items():
             if selects(labels):
                 self._pods[budget].add(key)
                 self._budgets[key].add(budget)

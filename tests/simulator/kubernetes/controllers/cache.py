@@ -103,7 +103,7 @@ class Cache:
             if subscription.closed:
                 self._relist(resource)
         self._version = version
-        for _, event in sorted(changes, key=lambda change: change[0]):
+        for _unused, event in sorted(changes, key=lambda change: change[0]):
             self._apply(event)
 
     def _relist(self, resource: Resource) -> None:

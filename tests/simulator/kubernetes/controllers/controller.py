@@ -44,7 +44,7 @@ class Agenda:
         """The keys whose time has come, taken off the agenda."""
         due = []
         while self._heap and self._heap[0][0] <= now:
-            at, _, key = heapq.heappop(self._heap)
+            at, _unused, key = heapq.heappop(self._heap)
             if self._due.get(key) == at:
                 del self._due[key]
                 due.append(key)

@@ -111,7 +111,7 @@ class JobController(Controller):
         if self.clock.now() < self._rests_until.get(key, 0.0):
             self.agenda.put(key, self._rests_until[key])
             return
-        for _ in range(missing):
+        for _unused in range(missing):
             labels = {"batch.kubernetes.io/job-name": key[1], "job-name": key[1]}
             pod = pod_from(spec["template"], job, labels=labels)
             pod["metadata"]["finalizers"] = [*pod["metadata"].get("finalizers", []), TRACKING]

@@ -46,7 +46,7 @@ class ReplicaSetController(Controller):
         spec = replica_set["spec"]
         pods = [pod for pod in self.cache.pods_of(uid_of(replica_set)) if is_active(pod)]
         wanted = spec.get("replicas", 1)
-        for _ in range(wanted - len(pods)):
+        for _unused in range(wanted - len(pods)):
             self.create("pods", key[0], pod_from(spec["template"], replica_set))
         for pod in sorted(pods, key=first_to_go)[: max(0, len(pods) - wanted)]:
             self.delete("pods", pod)

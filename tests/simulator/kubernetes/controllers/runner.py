@@ -87,7 +87,7 @@ class Controllers:
     def step(self) -> bool:
         """Do all that is to be done right now; False when it would not come to rest."""
         with self._stepping:
-            for _ in range(ROUNDS):
+            for _unused in range(ROUNDS):
                 self._cache.refresh()
                 busy = [controller.author for controller in self._controllers if controller.work()]
                 if not busy:

@@ -255,7 +255,7 @@ def test_zones_end_as_even_as_they_began_wherever_new_instances_come_up(spread, 
             removed.append(name)
             del members[name]
         held -= len(decrement)
-        for _ in successors:
+        for _unused in successors:
             launch()
     after = Counter(members.values())
     assert (held, old, len(members)) == (0, [], len(spread))

@@ -104,7 +104,7 @@ def test_the_clusters_own_parts_are_spared(api, client):
 def test_an_outage(https):
     assert https.ask("GET", "/readyz").status == 200
     https.server.interrupt()
-    for _ in range(2):
+    for _unused in range(2):
         with pytest.raises((urllib3.exceptions.ProtocolError, urllib3.exceptions.SSLError)):
             https.ask("GET", "/readyz")
     https.server.restore()

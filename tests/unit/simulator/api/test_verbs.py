@@ -69,7 +69,7 @@ def test_a_cordon_that_is_taken_back_leaves_no_trace(client):
 def test_nodes_by_whether_they_are_cordoned(client):
     client.create(NODES, {"metadata": {"name": "n1"}})
     client.create(NODES, {"metadata": {"name": "n2"}, "spec": {"unschedulable": True}})
-    found, _ = client.list(NODES, field_selector="spec.unschedulable=false")
+    found, _unused = client.list(NODES, field_selector="spec.unschedulable=false")
     assert [node["metadata"]["name"] for node in found] == ["n1"]
 
 
@@ -105,7 +105,7 @@ def test_a_dry_run_shows_and_keeps_nothing(client):
 
 def test_names_are_made_and_repeat_in_each_world(clock):
     made = []
-    for _ in range(2):
+    for _unused in range(2):
         client = ApiClient(ApiServer(clock, seed=7), "test")
         body = {"metadata": {"generateName": "a-"}, "spec": {"containers": [{"name": "c"}]}}
         made.append([client.create(PODS, body)["metadata"][field] for field in ("name", "uid")])

@@ -30,7 +30,7 @@ def test_without_a_version_it_begins_with_what_is_there(client, make_pod):
 
 def test_goes_on_after_the_version_of_a_list(client, make_pod):
     make_pod("a")
-    _, version = client.list(PODS)
+    _unused, version = client.list(PODS)
     make_pod("b")
     client.delete(f"{PODS}/a", {"gracePeriodSeconds": 0})
     events = told(client.watch(PODS, resource_version=version).pending())
@@ -41,7 +41,7 @@ def test_tells_only_of_the_pods_of_one_node(client, make_pod):
     live = client.watch(PODS, field_selector="spec.nodeName=n1")
     make_pod("here", node="n1")
     make_pod("there", node="n2")
-    assert {name for _, name in told(live.pending())} == {"here"}
+    assert {name for _unused, name in told(live.pending())} == {"here"}
 
 
 def test_a_pod_that_is_bound_to_the_node_appears(client):
@@ -71,7 +71,7 @@ def test_an_update_that_changes_nothing_is_no_event(client, make_pod):
 
 
 def test_too_old_a_version_is_410(api, client, https, make_pod):
-    _, version = client.list(PODS)
+    _unused, version = client.list(PODS)
     make_pod("a")
     api.store.forget(PODS_RESOURCE, api.store.version)
     [(kind, status)] = https.watch(f"{PODS}?watch=true&resourceVersion={version}&timeoutSeconds=5")
@@ -91,7 +91,7 @@ def test_ends_after_its_time_with_a_bookmark_to_go_on_from(api, https, client, m
     make_pod("a")
     client.create("/api/v1/nodes", {"metadata": {"name": "n1"}})
     events = https.watch(f"{PODS}?watch=1&timeoutSeconds=0.05&allowWatchBookmarks=true")
-    assert [kind for kind, _ in events] == ["ADDED", "BOOKMARK"]
+    assert [kind for kind, _unused in events] == ["ADDED", "BOOKMARK"]
     assert events[-1][1]["metadata"]["resourceVersion"] == str(api.store.version)
     assert https.ask("GET", "/readyz").data == b"ok"
 
@@ -111,7 +111,7 @@ def test_dropped_connections_break_a_running_watch(https, make_pod):
     assert b'"ADDED"' in next(chunks)
     assert https.server.drop_connections() >= 1
     with pytest.raises(urllib3.exceptions.HTTPError):
-        for _ in chunks:
+        for _unused in chunks:
             pass
 
 

@@ -68,8 +68,8 @@ def test_each_service_is_recorded_under_its_name(aws: Any, service: str, operati
 @pytest.mark.parametrize("service", ["autoscaling", "ec2", "eks", "ssm", "s3", "elbv2"])
 def test_an_injected_error_arrives_in_the_wire_format_of_each_service(aws: Any, service: str) -> None:
     reads = {
-        "autoscaling": lambda: aws.autoscaling.describe_auto_scaling_groups(),
-        "ec2": lambda: aws.ec2.describe_instances(),
+        "autoscaling": aws.autoscaling.describe_auto_scaling_groups,
+        "ec2": aws.ec2.describe_instances,
         "eks": lambda: aws.client("eks").list_clusters(),
         "ssm": lambda: aws.client("ssm").get_parameters(Names=["/x"]),
         "s3": lambda: aws.client("s3").list_buckets(),
@@ -114,7 +114,7 @@ def test_a_stalled_request_holds_up_nobody_else(aws: Any) -> None:
     assert arrived.wait(10)
     other = aws.client("autoscaling", OTHER_KEY)
     assert other.describe_auto_scaling_groups()["AutoScalingGroups"][0]["DesiredCapacity"] == 2
-    for _ in range(100):
+    for _unused in range(100):
         aws.clock.advance(31)
         stalled.join(0.1)
         if not stalled.is_alive():

@@ -204,7 +204,7 @@ def test_a_template_that_was_deleted_fails_the_launch(aws: Any) -> None:
 def test_many_calls_in_a_row_do_not_put_a_launch_off(aws: Any) -> None:
     aws.group(desired=1)
     aws.autoscaling.set_desired_capacity(AutoScalingGroupName="shared", DesiredCapacity=2)
-    for _ in range(4):
+    for _unused in range(4):
         aws.later(1)
         aws.autoscaling.set_desired_capacity(AutoScalingGroupName="shared", DesiredCapacity=2)
     assert aws.states() == ["InService", "Pending"]
