@@ -141,7 +141,7 @@ def test_finished_waves_are_one_line(world: World):
     run = roll(world)
     assert run.rc == 0, run.output
     assert "wave 1 is finished, skipped" in run.stdout
-    assert "Wave 1 |" not in run.stdout
+    assert ", wave 1]" not in run.stdout
     assert problems(world) == []
 
 
