@@ -43,13 +43,13 @@ demo-stop: ready ## End the rehearsal world
 .PHONY: test
 test: lint sanity docs ## Everything that continuous integration runs (up to 15 minutes)
 	@echo "== unit, conformance and integration tests"
-	@$(PY) -m pytest -n 2 --dist loadgroup
+	@$(PY) -m pytest -n 2 --dist worksteal
 
 .PHONY: test-fast
 test-fast: ready ## The inner loop: format, unit tests, conformance (under a minute)
 	@ruff check .
 	@black --check --quiet .
-	@$(PY) -m pytest -n 2 tests/unit tests/conformance
+	@$(PY) -m pytest -n 2 --dist worksteal tests/unit tests/conformance
 
 .PHONY: lint
 lint: ready ## ruff, black, yamllint, ansible-lint, changelog
