@@ -29,9 +29,9 @@ def variables(world: World, **own: Any) -> dict[str, Any]:
     }
 
 
-def roll(world: World, *arguments: str, **own: Any) -> Run:
-    """`ansible-playbook evergreen.eks.rollout`, to its end."""
-    return world.playbook(PLAYBOOK, variables(world, **own), *arguments)
+def roll(world: World, *arguments: str, env: Mapping[str, str] | None = None, **own: Any) -> Run:
+    """`ansible-playbook evergreen.eks.rollout`, to its end; `env` is added to the world's environment."""
+    return world.playbook(PLAYBOOK, variables(world, **own), *arguments, env=env)
 
 
 def roll_until_killed(
