@@ -26,8 +26,16 @@ WORK = ROOT / ".ansible" / "test"
 STAGE = WORK / "ansible_collections" / "evergreen" / "eks"
 HOME = WORK / "home"  # keeps ansible-test's virtual environments and caches out of the user's home, and between runs
 
+GIT_IS_MISSING = """\
+git is needed: ansible-test asks it for the files of the collection.
+  Debian, Ubuntu:  sudo apt install git
+  Fedora:          sudo dnf install git
+  macOS:           xcode-select --install"""
+
 
 def main(arguments: list[str]) -> int:
+    if not shutil.which("git"):
+        sys.exit(GIT_IS_MISSING)
     WORK.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(WORK / "lock"):
         stage_files(tracked_and_new_files())
