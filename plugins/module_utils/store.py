@@ -131,9 +131,9 @@ class FileStore:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError(
-                f"checkpoint {self.path} cannot be read: {error}",
+                f"checkpoint {self.path} cannot be read: {getattr(error, 'strerror', None) or error}",
                 reason="checkpoint_unreadable",
-                remedy="Make it readable for you, or name another directory with state_dir",
+                remedy="Make it readable for you, or name another directory with state_dir (eks_state_dir)",
             ) from error
         return read_checkpoint(text, str(self.path))
 

@@ -31,6 +31,7 @@ class Case:
     env: dict[str, str] = field(default_factory=dict)
     group: dict[str, Any] = field(default_factory=dict)  # how the node group differs
     given: Callable[[World], object] | None = None  # what happened in the world before
+    speed: float = 60
 
 
 def autoscaling(world: World) -> Any:
@@ -98,10 +99,10 @@ KUBERNETES = {
     "forbidden": Case(("list", "nodes"), given=deny_listing_nodes),
 }
 GROUPS = {
-    "empty": Case(("shared", "desired capacity of 0"), group={"size": 0}),
+    "empty": Case(("shared", "desired capacity of 0"), given=lambda world: world.actors.set_desired("shared", 0)),
     "weighted": Case(("shared", "weight"), group={"launch": "mixed", "instance_types": ("m5.large",)}),
     "warm pool": Case(("shared", "warm pool"), given=put_warm_pool),
-    "refreshing": Case(("shared", "instance refresh"), given=start_refresh),
+    "refreshing": Case(("shared", "instance refresh"), given=start_refresh, speed=1),
     "managed": Case(("shared", "managed node group ng-1"), group={"tags": {"eks:nodegroup-name": "ng-1"}}),
     **{
         process: Case(("shared", process, "suspended"), group={"suspended": (process,)})
@@ -136,7 +137,7 @@ def refused(world: World, says: tuple[str, ...], env: dict[str, str] | None = No
 def test_refused(name: str):
     case = ALL[name]
     scenario = TINY.with_group("shared", **case.group)
-    with World.start(scenario, speed=60) as world:
+    with World.start(scenario, speed=case.speed) as world:
         if case.given:
             case.given(world)
         refused(world, case.says, case.env, **case.variables)

@@ -108,7 +108,7 @@ def test_a_budget_is_kept_and_the_drain_waits_for_it(world: World, tmp_path: Pat
     assert world.record.notes("budget_violated") == []
     texts = [json.loads(line)["text"] for line in journal.read_text().splitlines()]
     assert any("The disruption budget web needs 5 healthy pods" in text for text in texts)
-    assert sum(text.startswith("Drained ") for text in texts) == 2
+    assert sum(text.startswith("drained ") for text in texts) == 2
 
 
 @pytest.mark.scenario(

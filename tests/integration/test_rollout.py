@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from integration.rollouts import checkpoints, problems, roll, roll_until_killed, variables
+from integration.rollouts import PLAYBOOK, checkpoints, problems, roll, roll_until_killed, variables
 
 from simulator.checks import nothing_changed
+from simulator.runs import start_ansible_playbook
 from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario, StatefulSet
 from simulator.world import World
 
@@ -121,16 +122,22 @@ KILLS = {
 }
 
 
-@pytest.mark.parametrize("checkpoint", ["kept", "lost"])
-@pytest.mark.parametrize("stage", KILLS)
+@pytest.mark.parametrize(
+    ("stage", "checkpoint"),
+    [
+        *((stage, "kept") for stage in KILLS),
+        *((stage, "lost") for stage in KILLS if stage not in ("reserve", "cordon")),
+    ],
+)
 @pytest.mark.scenario(TWO_NODES)
 def test_killed_it_goes_on(world: World, stage: str, checkpoint: str):
     service, operation, more = KILLS[stage]
-    roll_until_killed(world, service, operation, **more)
+    in_one_wave = {"eks_canary": 0, "eks_max_surge": "100%"}
+    roll_until_killed(world, service, operation, **more, **in_one_wave)
     if checkpoint == "lost":
         for path in checkpoints(world):
             path.unlink()
-    run = roll(world)
+    run = roll(world, **in_one_wave)
     assert run.rc == 0, run.output
     assert problems(world) == []
 
@@ -167,6 +174,32 @@ def test_an_autoscaler_that_adds_a_node_between_kill_and_rerun_keeps_it(world: W
     run = roll(world)
     assert run.rc == 0, run.output
     assert problems(world, shifted={"shared": {"desired": 1, "max_size": 3}}) == []
+
+
+@pytest.mark.scenario(TWO_NODES)
+def test_on_failure_restore_keeps_the_old_nodes_and_puts_everything_back(world: World):
+    run = roll(world, eks_delete_emptydir_data=False, eks_on_failure="restore")
+    assert run.rc != 0
+    assert "emptyDir" in run.stdout
+    assert "To go on: ansible-playbook evergreen.eks.rollout" in run.stdout
+    assert problems(world, {"shared": []}) == []
+    assert set(world.snapshot().groups["shared"].instances) == set(world.beginning.groups["shared"].instances)
+
+
+@pytest.mark.scenario(TWO_NODES)
+def test_a_second_run_at_the_same_time_is_refused_by_name_and_disturbs_nothing(world: World):
+    first = start_ansible_playbook(world.env(), PLAYBOOK, variables(world), capture=True)
+    try:
+        world.wait_until(lambda now: now.groups["shared"].desired == 3, "the first run has scaled up", seconds=6000)
+        second = roll(world, eks_select="all")
+        elsewhere = roll(world, eks_select="all", eks_state_dir=str(world.home / "elsewhere"))
+    finally:
+        stdout, stderr = first.communicate(timeout=300)
+    for run in (second, elsewhere):
+        assert run.rc != 0, run.output
+        assert f"process {first.pid}" in run.stdout, run.output
+    assert first.returncode == 0, stdout + stderr
+    assert problems(world) == []
 
 
 @pytest.mark.scenario(TWO_NODES)

@@ -51,7 +51,7 @@ class Report:
         pods = sum(len(drain.leaving) for drain in self._plan.drains)
         count = len(self._plan.drains)
         if count:
-            text = f"Draining {count} node{'s' if count > 1 else ''}: {pods} pods are to leave"
+            text = f"draining {count} node{'s' if count > 1 else ''}: {pods} pods are to leave"
             self._write("drain_began", text, nodes=[drain.node.name for drain in self._plan.drains])
 
     def taken_in_hand(self, drain: NodeDrain, now: float) -> None:
@@ -66,7 +66,7 @@ class Report:
         """The floor began to hold us back, or ceased to."""
         held_before, held = before is not None and before.slack < 0, now.slack < 0
         if held and not held_before:
-            self._write("floor", f"No further evictions for now: {now.explain()}")
+            self._write("floor", f"no further evictions for now: {now.explain()}")
         elif held_before and not held:
             self._write("floor", "Enough nodes are Ready again, evictions go on")
 
@@ -74,11 +74,11 @@ class Report:
         name = drain.node.name
         self._ended[name] = (reason, seconds)
         if reason == DRAINED:
-            text = f"Drained {name}: {len(drain.evicted)} pods in {seconds:.0f} s"
+            text = f"drained {name}: {len(drain.evicted)} pods in {seconds:.0f} s"
         elif reason == NODE_GONE:
             text = f"{name} is gone, nothing is left to drain"
         else:
-            text = f"Not drained: {_sentence(name, self._entry(drain))}"
+            text = f"not drained: {_sentence(name, self._entry(drain))}"
         ended = f" ({len(self._ended)} of {len(self._plan.drains)} nodes)" if len(self._plan.drains) > 1 else ""
         self._write("node_drained" if reason in (DRAINED, NODE_GONE) else "node_not_drained", text + ended, node=name)
 
