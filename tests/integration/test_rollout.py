@@ -178,7 +178,8 @@ def test_an_autoscaler_that_adds_a_node_between_kill_and_rerun_keeps_it(world: W
 
 @pytest.mark.scenario(TWO_NODES)
 def test_on_failure_restore_keeps_the_old_nodes_and_puts_everything_back(world: World):
-    run = roll(world, eks_delete_emptydir_data=False, eks_on_failure="restore")
+    refused = {"eks_delete_emptydir_data": False, "eks_canary": 0, "eks_max_surge": "100%"}
+    run = roll(world, **refused, eks_on_failure="restore")
     assert run.rc != 0
     assert "emptyDir" in run.stdout
     assert "To go on: ansible-playbook evergreen.eks.rollout" in run.stdout
