@@ -42,7 +42,7 @@ def granted_actions() -> set[str]:
 
 def granted_verbs() -> set[tuple[str, str, str, str]]:
     """(verb, API group, resource, subresource) of the cluster role."""
-    role = next(yaml.safe_load_all((PERMISSIONS / "rbac.yml").read_text(encoding="utf-8")))
+    role = yaml.safe_load((PERMISSIONS / "rbac.yml").read_text(encoding="utf-8"))["items"][0]
     return {
         (verb, group, *(resource.split("/") + [""])[:2])
         for rule in role["rules"]
