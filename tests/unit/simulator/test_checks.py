@@ -86,8 +86,13 @@ def test_a_violated_budget(record: Record) -> None:
 
 
 def test_a_wrong_instance_was_removed(record: Record) -> None:
-    removed(record, "i-innocent")
-    assert broken(record) == ["i-innocent was removed, but had not been selected"]
+    expected = checks.Expected(selected={"shared": OLD[1:]})
+    assert broken(record, expected=expected) == [f"{OLD[0]} was removed, but had not been selected"]
+
+
+def test_what_the_run_had_launched_itself_it_may_take_out_again(record: Record) -> None:
+    removed(record, "i-surplus")
+    assert broken(record) == []
 
 
 def test_a_selected_instance_was_forgotten(record: Record) -> None:
