@@ -111,31 +111,25 @@ def test_what_was_so_before_stays_so(world: World):
     assert problems(world) == []
 
 
-# One kill in each stage; with the checkpoint lost, what stands on the group, the instances and the nodes must do.
-KILLS = {
-    "reserve": ("autoscaling", "^CreateOrUpdateTags$", {}),
-    "scale_up": ("autoscaling", "^(SetDesiredCapacity|UpdateAutoScalingGroup)$", {"skip": 2}),
-    "cordon": ("kubernetes", "^PATCH nodes$", {"skip": 4}),
-    "drain": ("kubernetes", "^POST pods/eviction$", {}),
-    "terminate": ("autoscaling", "^TerminateInstanceInAutoScalingGroup$", {}),
-    "restore": ("autoscaling", "^DeleteTags$", {}),
-}
+# One kill in each stage, one run after the other: each rerun goes on, and is killed a stage further.
+KILLS = [
+    ("autoscaling", "^CreateOrUpdateTags$", 0),  # reserve
+    ("autoscaling", "^UpdateAutoScalingGroup$", 2),  # scale_up: after the protection of new instances and max_size
+    ("kubernetes", "^PATCH nodes$", 2),  # cordon: after the marks on the new nodes
+    ("kubernetes", "^POST pods/eviction$", 0),  # drain
+    ("autoscaling", "^TerminateInstanceInAutoScalingGroup$", 0),  # terminate
+    ("autoscaling", "^DeleteTags$", 0),  # finished
+]
 
 
-@pytest.mark.parametrize(
-    ("stage", "checkpoint"),
-    [
-        *((stage, "kept") for stage in KILLS),
-        *((stage, "lost") for stage in KILLS if stage not in ("reserve", "cordon")),
-    ],
-)
+@pytest.mark.parametrize("checkpoint", ["kept", "lost"])
 @pytest.mark.scenario(TWO_NODES)
-def test_killed_it_goes_on(world: World, stage: str, checkpoint: str):
-    service, operation, more = KILLS[stage]
+def test_killed_in_every_stage_it_goes_on(world: World, checkpoint: str):
+    """With the checkpoint lost, what stands on the group, the instances and the nodes must do."""
     in_one_wave = {"eks_canary": 0, "eks_max_surge": "100%"}
-    roll_until_killed(world, service, operation, **more, **in_one_wave)
-    if checkpoint == "lost":
-        for path in checkpoints(world):
+    for service, operation, skip in KILLS:
+        roll_until_killed(world, service, operation, skip=skip, **in_one_wave)
+        for path in checkpoints(world) if checkpoint == "lost" else ():
             path.unlink()
     run = roll(world, **in_one_wave)
     assert run.rc == 0, run.output
