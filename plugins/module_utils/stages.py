@@ -34,7 +34,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, latest, look
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Holder, with_run
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, Journal, wait_until
 
 
 class CanaryFailed(EvergreenError):
@@ -64,7 +64,11 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     checkpoint.stages.setdefault("reserve", rollout.call.clock.timestamp())
     _mark_members(rollout, checkpoint, scene)
     rollout.save(checkpoint, scene)
-    rollout.say("reserve", f"run {checkpoint.run_id} holds the group", run=checkpoint.run_id)
+    text = f"run {checkpoint.run_id} holds the group"
+    rollout.say("reserve", text, run=checkpoint.run_id)
+    # The group's own journal begins here: before this stage nobody could know its place.
+    journal = Journal(str(rollout.store.journal), rollout.call.clock, group=rollout.asg_name)
+    journal.write("reserve", text=text, run=checkpoint.run_id, resumed=gathered.resumed)
     return {
         "changed": True,
         "plan": as_plan(gathered),
