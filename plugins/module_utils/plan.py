@@ -359,8 +359,9 @@ def settle(ledger: Ledger, desired: int, causes: Sequence[tuple[str, str]], shru
 
     `causes` are (activity id, cause) of the group's scaling activities, newest first; `shrunk` is the number of
     instances marked to leave with decrement at this turn whose departure lowered desired capacity.
-    The wording is that of Auto Scaling: "... explicitly set group desired capacity changing the desired capacity
-    from 6 to 8." (https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-scaling-activities.html)
+    The wording is that of Auto Scaling: "a user request explicitly set group desired capacity changing the desired
+    capacity from 6 to 8." or "a user request update of AutoScalingGroup constraints to min: 1, max: 8, desired: 8
+    changing the desired capacity from 6 to 8." (https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-scaling-activities.html)
     """
     held = ledger.held
     change = ledger.change
@@ -375,7 +376,7 @@ def _was_made(change: CapacityChange, causes: Sequence[tuple[str, str]]) -> bool
     for activity_id, cause in causes:
         if activity_id == change.after:
             return False
-        if "explicitly set group desired capacity" in cause and wording.search(cause):
+        if "user request" in cause and wording.search(cause):
             return True
     return False
 

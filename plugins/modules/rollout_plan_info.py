@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rollout_plan_info
 short_description: Say what a rollout of a node group would do
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - Contributors to the evergreen.eks project (@evergreen-eks)
 description:

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rollout_state
 short_description: Record the next stage of a rollout before it happens
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - Contributors to the evergreen.eks project (@evergreen-eks)
 description:

@@ -267,6 +267,10 @@ RAISED = (
     "At 2026-11-21T12:00:00Z a user request explicitly set group desired capacity changing the desired capacity "
     "from 6 to 8."
 )
+RAISED_WITH_MAX = (
+    "At 2026-11-21T12:00:00Z a user request update of AutoScalingGroup constraints to min: 1, max: 8, desired: 8 "
+    "changing the desired capacity from 6 to 8."
+)
 ANNOUNCED = Ledger(held=0, turn=1, change=CapacityChange(was=6, to=8, becomes=2, after="old"))
 
 
@@ -276,6 +280,7 @@ ANNOUNCED = Ledger(held=0, turn=1, change=CapacityChange(was=6, to=8, becomes=2,
         (6, [], 0),  # killed before the call
         (8, [], 2),  # killed after it
         (9, [("new", RAISED), ("old", "")], 2),  # and an autoscaler added one
+        (9, [("new", RAISED_WITH_MAX), ("old", "")], 2),
         (6, [("new", RAISED), ("old", "")], 2),  # and an autoscaler took two of the group's own
         (7, [("old", RAISED)], 0),  # that rise was an earlier one; the autoscaler added one
         (7, [("new", RAISED.replace("6 to 8", "6 to 80"))], 0),
