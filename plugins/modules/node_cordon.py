@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: node_cordon
 short_description: Cordon Kubernetes nodes, mark them, and take off again what is ours
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - Contributors to the evergreen.eks project (@evergreen-eks)
 description:

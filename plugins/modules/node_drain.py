@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: node_drain
 short_description: Evict the pods of nodes within their disruption budgets, and wait until they are gone
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - Contributors to the evergreen.eks project (@evergreen-eks)
 description:

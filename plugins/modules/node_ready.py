@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: node_ready
 short_description: Wait until EC2 instances are Kubernetes nodes that take pods
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - Contributors to the evergreen.eks project (@evergreen-eks)
 description:
