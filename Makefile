@@ -42,8 +42,10 @@ demo-stop: ready ## End the rehearsal world
 
 .PHONY: test
 test: lint sanity docs ## Everything that continuous integration runs (up to 15 minutes)
-	@echo "== unit, conformance and integration tests"
-	@$(PY) -m pytest -n 2 --dist worksteal
+	@echo "== unit tests and conformance"
+	@$(PY) -m pytest -q -n 2 --dist worksteal tests/unit tests/conformance
+	@echo "== integration tests"
+	@$(PY) -m pytest -q -n 2 --dist worksteal tests/integration
 
 .PHONY: test-fast
 test-fast: ready ## The inner loop: format, unit tests, conformance (under a minute)

@@ -40,10 +40,18 @@ class CheckpointError(EvergreenError):
 
 @dataclass(frozen=True)
 class Obligation:
-    """Something to be put back: what it was, and what we set it to."""
+    """Something to be put back: what it was, what we set it to, and what it was when we last announced to set it.
+
+    A run that was killed between the announcement and the deed left it at `over`.
+    """
 
     was: Any
     set_to: Any
+    over: Any = None
+
+    def ours(self, now: Any) -> bool:
+        """Is the value of now as we left it?"""
+        return now == self.set_to or (self.over is not None and now == self.over)
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,8 @@ class Marks:
             ZONES_TAG: _words(**dict(sorted(self.zones.items()))),
         }
         if self.obligations.max_size:
-            tags[MAX_TAG] = _words(was=self.obligations.max_size.was, set_to=self.obligations.max_size.set_to)
+            owed = self.obligations.max_size
+            tags[MAX_TAG] = _words(was=owed.was, set_to=owed.set_to, over="" if owed.over is None else owed.over)
         if self.obligations.protects_new:
             tags[PROTECTION_TAG] = _words(
                 was=_yes(self.obligations.protects_new.was), set_to=_yes(self.obligations.protects_new.set_to)
@@ -302,29 +311,30 @@ def _obligation(text: Optional[str], kind: Any) -> Optional[Obligation]:
     if not text:
         return None
     words = _parse(text)
-    return Obligation(kind(words["was"]), kind(words["set_to"]))
+    return Obligation(kind(words["was"]), kind(words["set_to"]), kind(words["over"]) if "over" in words else None)
 
 
 def _ledger_words(ledger: Ledger) -> str:
     change = ledger.change
     pending = {"was": change.was, "to": change.to, "becomes": change.becomes, "after": change.after} if change else {}
-    return _words(held=ledger.held, turn=ledger.turn, **pending)
+    return _words(held=ledger.held, turn=ledger.turn, own=ledger.own, **pending)
 
 
 def _ledger(words: Mapping[str, str]) -> Ledger:
     change = None
     if "to" in words:
         change = CapacityChange(int(words["was"]), int(words["to"]), int(words["becomes"]), words.get("after", ""))
-    return Ledger(int(words.get("held", 0)), int(words.get("turn", 0)), change)
+    return Ledger(int(words.get("held", 0)), int(words.get("turn", 0)), change, int(words.get("own", 0)))
 
 
 def _ledger_of(document: Mapping[str, Any]) -> Ledger:
     change = document["change"]
-    return Ledger(int(document["held"]), int(document["turn"]), CapacityChange(**change) if change else None)
+    announced = CapacityChange(**change) if change else None
+    return Ledger(int(document["held"]), int(document["turn"]), announced, int(document["own"]))
 
 
 def _obligations(document: Mapping[str, Any]) -> Obligations:
     def one(value: Optional[Mapping[str, Any]]) -> Optional[Obligation]:
-        return Obligation(value["was"], value["set_to"]) if value else None
+        return Obligation(value["was"], value["set_to"], value["over"]) if value else None
 
     return Obligations(one(document["max_size"]), one(document["protects_new"]), tuple(document["processes"]))

@@ -11,12 +11,15 @@ from ansible_collections.evergreen.eks.plugins.module_utils import zones
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     ALL_GROUP_TAGS,
     ALL_INSTANCE_TAGS,
+    RUN_TAG,
     Checkpoint,
     Obligation,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, sentence
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
+    describe_group,
     scaling_activities,
+    tag_group,
     untag_group,
     untag_instances,
 )
@@ -26,6 +29,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     Rollout,
     Standing,
     elapsed,
+    marks_of,
     names,
     take_up,
 )
@@ -83,8 +87,9 @@ def finish(rollout: Rollout) -> dict[str, Any]:
     shifted = _shifted(standing)
     checkpoint.ended = rollout.call.clock.timestamp()
     rollout.store.save(checkpoint)
-    untag_instances(rollout.aws, [member.instance_id for member in scene.group.members], list(ALL_INSTANCE_TAGS))
+    # The group's marks first: without them those of the instances mean nothing to anybody.
     untag_group(rollout.aws, rollout.asg_name, list(ALL_GROUP_TAGS))
+    untag_instances(rollout.aws, [member.instance_id for member in scene.group.members], list(ALL_INSTANCE_TAGS))
     archive = rollout.store.archive(checkpoint.run_id)
     rollout.store.release(rollout.holder)
     result = outcome(checkpoint, scene, shifted)
@@ -135,8 +140,18 @@ def fail(rollout: Rollout, stage: str, cause: str, resume_command: str) -> None:
         rollout.store.save(checkpoint)
         progress = _progress(checkpoint)
         rollout.say("failed", f"stopped in {stage}: {cause}", run=checkpoint.run_id, stage=stage)
+        _give_the_mark_back(rollout, checkpoint)
     rollout.store.release(rollout.holder)
     raise unfinished(rollout.asg_name, rollout.cluster_name, stage, cause, resume_command, progress)
+
+
+def _give_the_mark_back(rollout: Rollout, checkpoint: Checkpoint) -> None:
+    """Say on the group that nobody holds it now; where AWS does not answer, the next run has to find out by itself."""
+    try:
+        if RUN_TAG in describe_group(rollout.aws, rollout.asg_name).tags:
+            tag_group(rollout.aws, rollout.asg_name, {RUN_TAG: marks_of(checkpoint, "").as_tags()[RUN_TAG]})
+    except EvergreenError:
+        return
 
 
 def _own_checkpoint(rollout: Rollout) -> Optional[Checkpoint]:
@@ -183,7 +198,7 @@ def _without_ghosts(rollout: Rollout, standing: Standing) -> int:
 
 
 def _as_left(owed: Optional[Obligation], now: Any) -> bool:
-    return owed is not None and now == owed.set_to
+    return owed is not None and owed.ours(now)
 
 
 def _max_size(owed: Optional[Obligation], now: int, desired: int) -> int:
@@ -197,11 +212,10 @@ def _stays(process: str, standing: Standing) -> bool:
 
 def _to_unprotect(checkpoint: Checkpoint, scene: Scene) -> list[str]:
     """Members whose protection is ours; none while the group has more members than desired: it would kill one."""
-    if checkpoint.obligations.protects_new is None and not scene.member_marks():
-        return []
     if len(scene.group.strength) > scene.group.desired_capacity:
         return []
-    marks, new_ones = scene.member_marks(), checkpoint.obligations.protects_new is not None
+    marks = scene.member_marks(checkpoint.run_id)
+    new_ones = checkpoint.obligations.protects_new is not None
     return [
         member.instance_id
         for member in scene.group.members

@@ -94,7 +94,8 @@ def _resume(rollout: Rollout, scene: Scene, known: Optional[Checkpoint], uid: st
     if rollout.settings.ignore_checkpoint:
         notes.append("the nodes are selected anew, as asked; what must be put back is kept")
         known = _anew(rollout, scene, known, uid)
-    same_target(known, scene)
+    if any(known.hosts[name].reason != "surplus" for name in known.remaining):
+        same_target(known, scene)  # where nobody is left to replace there is only to put back
     return _with_waves(rollout, Gathered(scene, known, resumed=True, notes=tuple(notes)))
 
 
@@ -118,7 +119,7 @@ def _begin(rollout: Rollout, scene: Scene, uid: str, own_size: int) -> Checkpoin
         unavailable=unavailable,
         sizes_before=scene.group.sizes,
         zones_before=scene.zones,
-        members_before=[host.instance_id for host in scene.counting],
+        members_before=[host.instance_id for host in scene.present],
         hosts={},
         waves=[],
     )
@@ -132,7 +133,7 @@ def _rebuilt(rollout: Rollout, scene: Scene, marks: Marks, uid: str) -> Checkpoi
     """
     own = max(1, scene.group.desired_capacity - marks.ledger.held)
     checkpoint = rebuild(marks, _begin(rollout, scene, uid, own))
-    member_marks = scene.member_marks()
+    member_marks = scene.member_marks(marks.run_id)
     checkpoint.members_before = sorted(member_marks)
     checkpoint.sizes_before = _sizes_before(scene, marks.obligations, own)
     checkpoint.hosts = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
@@ -84,12 +84,19 @@ class CapacityChange:
 class Ledger:
     """How many instances of desired capacity are our surge, and the change under way, if any.
 
-    `turn` counts the changes: a departure mark counts only while its turn is the ledger's.
+    `turn` counts the changes: a departure mark counts only while its turn is the ledger's. `own` is the group's own
+    size when this was written, to be used only where desired capacity can no longer tell it.
     """
 
     held: int = 0
     turn: int = 0
     change: Optional[CapacityChange] = None
+    own: int = 0
+
+    def written(self, desired: int) -> Ledger:
+        """This ledger with the group's own size, as it is written down while desired capacity is `desired`."""
+        own = self.change.to - self.change.becomes if self.change else desired - self.held
+        return replace(self, own=own)
 
 
 @dataclass(frozen=True)
@@ -319,7 +326,8 @@ def split_departure(
 
     As many leave with a decrement as could not do so later: `remaining` old hosts are left after this wave, and in the
     end all that we hold has to be gone. Where the last ones would leave the zones less even than `before`, they get
-    successors, and what we then still hold goes as named surplus from the crowded zones.
+    successors, and what we then still hold goes as named surplus from the crowded zones; without `before` the zones
+    do not matter.
     """
     number = zones.releases(held, remaining, len(victims))
     leaving = Counter(host.zone for host in hosts if host.instance_id in set(victims))
@@ -327,7 +335,7 @@ def split_departure(
     for zone, count in leaving.items():
         staying[zone] -= count
     names = list(staying)
-    while number and not remaining:
+    while number and before and not remaining:
         after = zones.settled(tuple(staying[name] for name in names), len(victims) - number)
         if not zones.worse(before, dict(zip(names, after))):
             break
@@ -368,7 +376,17 @@ def settle(ledger: Ledger, desired: int, causes: Sequence[tuple[str, str]], shru
     if change is not None and change.was != change.to:
         made = desired == change.to or _was_made(change, causes)
         held = change.becomes if made else held
-    return Ledger(max(0, held - shrunk), ledger.turn)
+    return Ledger(max(0, held - shrunk), ledger.turn, own=ledger.own)
+
+
+def after_reset(ledger: Ledger, desired: int, max_size: int, set_to: int) -> Ledger:
+    """The ledger after somebody lowered maximum size below what we set it to, and desired capacity with it.
+
+    Auto Scaling then lowers desired capacity to the new maximum; that takes away what we held first, not the group's
+    own size. Our instances are still there, protected.
+    """
+    clamped = max_size < set_to and desired == max_size and desired < ledger.own + ledger.held
+    return replace(ledger, held=max(0, desired - ledger.own)) if clamped else ledger
 
 
 def _was_made(change: CapacityChange, causes: Sequence[tuple[str, str]]) -> bool:

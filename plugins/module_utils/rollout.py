@@ -90,6 +90,7 @@ class Rollout:
 
     def save(self, checkpoint: Checkpoint, scene: Scene) -> None:
         """Write the marks, then the checkpoint: of two that differ after a kill, the marks are the later word."""
+        checkpoint.ledger = checkpoint.ledger.written(scene.group.desired_capacity)
         tags = marks_of(checkpoint, self.holder.label).as_tags()
         changed = {key: value for key, value in tags.items() if scene.group.tags.get(key) != value}
         if changed:
@@ -150,16 +151,23 @@ def bring_up_to_date(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> 
 
 
 def settled(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Ledger:
-    """The ledger after what the last announced step has really done; a new turn when it counted departures."""
+    """The ledger after what the last announced step has really done, and after what others did to the sizes."""
+    group, owed = scene.group, checkpoint.obligations.max_size
+    ledger = _step_settled(rollout, checkpoint, scene)
+    return plan.after_reset(ledger, group.desired_capacity, group.max_size, owed.set_to) if owed else ledger
+
+
+def _step_settled(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Ledger:
+    """A new turn begins where departures were counted: they must not be counted again."""
     ledger = checkpoint.ledger
     if ledger.change is not None:
         return plan.settle(ledger, scene.group.desired_capacity, causes(rollout.aws, rollout.asg_name), 0)
     if ledger.held == 0:
         return ledger
     mark = DepartureMark(checkpoint.run_id, ledger.turn, decrement=True)
-    announced = set(tagged_instances(rollout.aws, DEPARTURE_TAG, str(mark))) | set(
-        checkpoint.departing if checkpoint.departing_turn == ledger.turn else ()
-    )
+    announced = set(tagged_instances(rollout.aws, DEPARTURE_TAG, str(mark)))
+    if checkpoint.departing_turn == ledger.turn:
+        announced |= set(checkpoint.departing)
     left = [name for name in announced if scene.has_left(name)]
     if not left:
         return ledger

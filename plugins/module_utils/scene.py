@@ -67,10 +67,15 @@ class Scene:
         """Members that count, per zone; a zone of the group without any is there with 0."""
         return {**dict.fromkeys(self.group.zones, 0), **Counter(host.zone for host in self.counting)}
 
-    def member_marks(self) -> dict[str, MemberMark]:
-        """The marks that the run which holds the group left on its members."""
+    @property
+    def present(self) -> list[Host]:
+        """Members that have not left, also those in Standby."""
+        return [host for host in self.hosts if not self.has_left(host.instance_id)]
+
+    def member_marks(self, run_id: str) -> dict[str, MemberMark]:
+        """The marks that this run left on its members."""
         found = {name: read_member_mark(instance.tags) for name, instance in self.instances.items()}
-        return {name: mark for name, mark in found.items() if mark and self.marks and mark.run_id == self.marks.run_id}
+        return {name: mark for name, mark in found.items() if mark and mark.run_id == run_id}
 
     def has_left(self, instance_id: str) -> bool:
         """Is this instance no member any more, or on its way out? Standby and Detaching are not out."""

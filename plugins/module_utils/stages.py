@@ -50,19 +50,22 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     """
     if rollout.settings.lock:
         rollout.store.claim(rollout.holder)
+    ended = rollout.store.load()
+    if ended and ended.ended:
+        rollout.store.archive(ended.run_id)  # killed between its last mark and this
     gathered = gather(rollout, wait=True)
     checkpoint, scene = gathered.checkpoint, gathered.scene
     if rollout.settings.lock:
         _refuse_other_run(rollout, scene)
     if gathered.nothing_to_do:
         rollout.store.release(rollout.holder)
-        return {"changed": False, "plan": as_plan(gathered)}
+        return {"changed": False, "plan": as_plan(gathered), "processes": [], "node_instance_ids": []}
     if rollout.settings.lock:
         rollout.store.claim(with_run(rollout.holder, checkpoint.run_id))
     checkpoint.obligations = _obligations(rollout, checkpoint, scene)
     checkpoint.provenance = {name: value for name, value in provenance.items() if value}
     checkpoint.stages.setdefault("reserve", rollout.call.clock.timestamp())
-    _mark_members(rollout, checkpoint, scene)
+    _mark_members(rollout, checkpoint, scene, resumed=gathered.resumed)
     rollout.save(checkpoint, scene)
     text = f"run {checkpoint.run_id} holds the group"
     rollout.say("reserve", text, run=checkpoint.run_id)
@@ -77,6 +80,7 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
         "processes": list(checkpoint.obligations.processes),
         "instance_ids": [host.instance_id for host in scene.counting],
         "node_instance_ids": [host.instance_id for host in scene.counting if host.node],
+        "uncordon_instance_ids": _cordoned_in_vain(checkpoint, scene),
     }
 
 
@@ -143,7 +147,7 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
         chosen = plan.choose(scene.hosts, free, checkpoint.ledger.held, ahead, scene.group.zones)
         wave = replace(wave, instances=tuple(chosen))
         checkpoint.replace_wave(wave)
-    victims = _left(checkpoint, wave)
+    victims = _victims(checkpoint, wave)
     for name in victims:
         checkpoint.hosts[name].wave = number
     _reached(rollout, checkpoint, victims, "cordon")
@@ -162,11 +166,15 @@ def detach(rollout: Rollout, number: int) -> dict[str, Any]:
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
     wave = checkpoint.wave(number)
-    victims = _left(checkpoint, wave)
+    victims = _victims(checkpoint, wave)
+    counting = {host.instance_id for host in scene.counting}
+    strong = [name for name in victims if name in counting]
+    # What is too many goes whatever the zones are like; who is in Standby by now is no part of desired capacity.
+    before = {} if _is_surplus(checkpoint, wave) else checkpoint.zones_before
     remaining = len(checkpoint.remaining) - len(victims)
-    decrement, successors = plan.split_departure(
-        scene.hosts, victims, checkpoint.ledger.held, remaining, checkpoint.zones_before
-    )
+    decrement, successors = plan.split_departure(scene.hosts, strong, checkpoint.ledger.held, remaining, before)
+    successors += [name for name in victims if name not in counting]
+    unjoined = _never_joined(checkpoint, scene, decrement)
     turn = checkpoint.ledger.turn + 1
     for leaving, shrinks in ((decrement, True), (successors, False)):
         if leaving:
@@ -178,8 +186,9 @@ def detach(rollout: Rollout, number: int) -> dict[str, Any]:
     return {
         "changed": True,
         "instance_ids": victims,
-        "decrement_instance_ids": decrement,
-        "replace_instance_ids": successors,
+        "decrement_instance_ids": [name for name in decrement if name not in unjoined],
+        "replace_instance_ids": [name for name in successors if name not in unjoined],
+        "unjoined_instance_ids": unjoined,
         "floor": _floor(standing),
         **_wave_facts(checkpoint, wave),
     }
@@ -188,13 +197,16 @@ def detach(rollout: Rollout, number: int) -> dict[str, Any]:
 def surplus(rollout: Rollout) -> dict[str, Any]:
     """One more wave for what we still hold when no old node is left to leave with it: named surplus instances.
 
-    That happens where an old instance vanished by itself (spot) and the group replaced it.
+    That happens where an old instance vanished by itself (spot) and the group replaced it, and where somebody lowered
+    desired capacity meanwhile: all members are protected, so that Auto Scaling itself took none out.
     """
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
     known = next((wave for wave in checkpoint.waves if not wave.finished and _is_surplus(checkpoint, wave)), None)
-    if known is None and checkpoint.ledger.held and not checkpoint.remaining:
-        known = _surplus_wave(rollout, checkpoint, scene)
+    own = scene.group.desired_capacity - checkpoint.ledger.held
+    too_many = len(scene.group.strength) - own
+    if known is None and too_many > 0 and not checkpoint.remaining:
+        known = _surplus_wave(rollout, checkpoint, scene, too_many)
     rollout.save(checkpoint, scene)
     return {"changed": known is not None, "number": known.number if known else 0}
 
@@ -207,15 +219,15 @@ def give_up(rollout: Rollout) -> dict[str, Any]:
     for name in kept:
         del checkpoint.hosts[name]
     checkpoint.waves = [
-        replace(wave, instances=tuple(i for i in wave.instances if i in checkpoint.hosts), finished=True)
+        replace(wave, instances=left, finished=all(checkpoint.hosts[name].finished for name in left))
         for wave in checkpoint.waves
-        if any(name in checkpoint.hosts for name in wave.instances)
+        if (left := tuple(name for name in wave.instances if name in checkpoint.hosts))
     ]
-    _mark_members(rollout, checkpoint, scene)
+    _mark_members(rollout, checkpoint, scene, resumed=True)
     rollout.save(checkpoint, scene)
     if kept:
         rollout.say("give_up", f"{len(kept)} old instances stay: {names(kept)}", run=checkpoint.run_id, kept=kept)
-    return {"changed": bool(kept), "instance_ids": [name for name in kept if scene.group.member(name)]}
+    return {"changed": bool(kept), "instance_ids": _cordoned_in_vain(checkpoint, scene)}
 
 
 def _refuse_other_run(rollout: Rollout, scene: Scene) -> None:
@@ -243,18 +255,18 @@ def _raised(old: Optional[Obligation], now: int, needed: int) -> Optional[Obliga
     """The obligation after maximum size is raised to `needed`; what somebody else set meanwhile is what it was."""
     if needed <= now:
         return old
-    return Obligation(old.was if old and old.set_to == now else now, needed)
+    return Obligation(old.was if old and old.ours(now) else now, needed, now)
 
 
-def _mark_members(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> None:
+def _mark_members(rollout: Rollout, checkpoint: Checkpoint, scene: Scene, resumed: bool) -> None:
     """Tag every member of the start: is it to go, and had its user protected it from scale-in."""
-    existing = scene.member_marks()
+    existing = scene.member_marks(checkpoint.run_id)
     wanted: dict[str, list[str]] = {}
-    for host in scene.counting:
+    for host in scene.present:
         mark = existing.get(host.instance_id)
-        if mark is None and scene.marks and host.instance_id not in checkpoint.hosts:
+        if mark is None and resumed and host.instance_id not in checkpoint.hosts:
             continue  # launched by this run, to stay
-        was_protected = mark.protected if mark else _protected_before(host.protected, checkpoint, scene)
+        was_protected = mark.protected if mark else _protected_before(host.protected, checkpoint, resumed)
         fresh = MemberMark(checkpoint.run_id, host.instance_id in checkpoint.remaining, was_protected)
         if fresh != mark:
             wanted.setdefault(str(fresh), []).append(host.instance_id)
@@ -262,10 +274,9 @@ def _mark_members(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Non
         tag_instances(rollout.aws, instances, {MEMBER_TAG: text})
 
 
-def _protected_before(protected: bool, checkpoint: Checkpoint, scene: Scene) -> bool:
-    if scene.marks is None:
-        return protected
-    return bool(checkpoint.obligations.protects_new is None and protected)
+def _protected_before(protected: bool, checkpoint: Checkpoint, resumed: bool) -> bool:
+    """Later members without a mark were launched by this run: they are protected as their group protects new ones."""
+    return protected and (not resumed or checkpoint.obligations.protects_new is None)
 
 
 def _left(checkpoint: Checkpoint, wave: Wave) -> list[str]:
@@ -273,6 +284,11 @@ def _left(checkpoint: Checkpoint, wave: Wave) -> list[str]:
     if wave.instances:
         return [name for name in wave.instances if not checkpoint.hosts[name].finished]
     return [name for name in checkpoint.remaining if not _in_another_wave(checkpoint, name, wave.number)]
+
+
+def _victims(checkpoint: Checkpoint, wave: Wave) -> list[str]:
+    """The instances that are settled to be in this wave and have not left yet."""
+    return [name for name in wave.instances if not checkpoint.hosts[name].finished]
 
 
 def _in_another_wave(checkpoint: Checkpoint, instance_id: str, number: int) -> bool:
@@ -288,9 +304,14 @@ def _sizes(standing: Standing, wave: Wave, left: Iterable[str]) -> Sizes:
         checkpoint.ledger,
         desired=group.desired_capacity,
         max_size=group.max_size,
-        surge=min(checkpoint.surge, checkpoint.waves[-1].size),  # no more than can leave with the last wave
+        surge=0 if _is_surplus(checkpoint, wave) else min(checkpoint.surge, _last_size(checkpoint)),
         unavailable=checkpoint.unavailable,
     )
+
+
+def _last_size(checkpoint: Checkpoint) -> int:
+    """The size of the last wave: no more surge than that can leave with it."""
+    return checkpoint.waves[-1].size
 
 
 def _floor(standing: Standing) -> int:
@@ -328,9 +349,10 @@ def _bake(rollout: Rollout, standing: Standing, number: int) -> None:
     left = seconds - elapsed(checkpoint.stages["baking"], clock.timestamp())
     rollout.say("bake", f"the canary stands for {max(0, left)} s before wave {number}", wave=number)
     end = clock.now() + left
+    proven: set[str] = set()
     wait_until(
-        lambda: _fallen(rollout, checkpoint),
-        lambda fallen: bool(fallen) or clock.now() >= end,
+        lambda: _check_canary(rollout, checkpoint, proven),
+        lambda _seen: clock.now() >= end,
         clock=clock,
         deadline=Deadline(clock, 0),
         interval=min(rollout.settings.poll_seconds, max(0.01, left)),
@@ -338,17 +360,18 @@ def _bake(rollout: Rollout, standing: Standing, number: int) -> None:
     checkpoint.stages["baked"] = clock.timestamp()
 
 
-def _fallen(rollout: Rollout, checkpoint: Checkpoint) -> list[str]:
-    """Raises CanaryFailed when a new node that was Ready is so no more; answers nothing else."""
+def _check_canary(rollout: Rollout, checkpoint: Checkpoint, proven: set[str]) -> None:
+    """Raise CanaryFailed when a new node that was seen Ready (`proven`, added to here) is so no more."""
     scene = look(rollout.aws, rollout.client, rollout.asg_name)
-    fallen = [h for h in scene.counting if h.instance_id not in checkpoint.members_before and h.node and not h.ready]
+    new = [host for host in scene.counting if host.instance_id not in checkpoint.members_before]
+    fallen = [host for host in new if host.instance_id in proven and not host.ready]
+    proven.update(host.instance_id for host in new if host.ready)
     if fallen:
         raise CanaryFailed(
             f"the canary of node group {rollout.asg_name} is not Ready any more: "
             f"{names([f'{host.instance_id} ({host.node})' for host in fallen])}",
             remedy="Look at that node; no further old node has been touched",
         )
-    return []
 
 
 def _same_target_for(standing: Standing, wave: Wave) -> None:
@@ -357,14 +380,28 @@ def _same_target_for(standing: Standing, wave: Wave) -> None:
         same_target(standing.checkpoint, standing.scene)
 
 
+def _cordoned_in_vain(checkpoint: Checkpoint, scene: Scene) -> list[str]:
+    """Members that carry our cordon and are to stay: of a selection that is given up, or was made anew."""
+    return [host.instance_id for host in scene.counting if host.ours and host.instance_id not in checkpoint.remaining]
+
+
+def _never_joined(checkpoint: Checkpoint, scene: Scene, leaving: Iterable[str]) -> list[str]:
+    """Surplus that this run launched and that never became a node: there is no list of pods to prove it empty by."""
+    return [
+        name
+        for name in leaving
+        if checkpoint.hosts[name].reason == "surplus" and not checkpoint.hosts[name].node and name not in scene.nodes
+    ]
+
+
 def _is_surplus(checkpoint: Checkpoint, wave: Wave) -> bool:
     return bool(wave.instances) and all(checkpoint.hosts[name].reason == "surplus" for name in wave.instances)
 
 
-def _surplus_wave(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Optional[Wave]:
-    """As many of the instances that this run launched as it holds; None where there are none."""
+def _surplus_wave(rollout: Rollout, checkpoint: Checkpoint, scene: Scene, too_many: int) -> Optional[Wave]:
+    """That many of the instances that this run launched; None where there are none."""
     ours = [host for host in scene.counting if host.instance_id not in checkpoint.members_before]
-    chosen = plan.newest(ours, scene.zones, checkpoint.ledger.held)
+    chosen = plan.newest(ours, scene.zones, too_many)
     if not chosen:
         return None
     number = max([wave.number for wave in checkpoint.waves], default=0) + 1
@@ -372,7 +409,7 @@ def _surplus_wave(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Opt
         checkpoint.hosts[host.instance_id] = HostProgress("surplus", host.node or "", host.zone, number)
     wave = Wave(number, len(chosen), tuple(host.instance_id for host in chosen))
     checkpoint.waves.append(wave)
-    _mark_members(rollout, checkpoint, scene)
+    _mark_members(rollout, checkpoint, scene, resumed=True)
     rollout.say("surplus", f"{len(chosen)} surplus instances go: {names(list(wave.instances))}", run=checkpoint.run_id)
     return wave
 

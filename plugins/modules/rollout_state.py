@@ -141,6 +141,11 @@ processes:
   returned: stage=reserve or stage=restore
   type: list
   elements: str
+uncordon_instance_ids:
+  description: Members that carry our cordon although they are to stay.
+  returned: stage=reserve
+  type: list
+  elements: str
 new_instance_ids:
   description: The instances launched by this run whose nodes do not carry our marks yet.
   returned: stage=cordon
@@ -163,6 +168,11 @@ decrement_instance_ids:
   elements: str
 replace_instance_ids:
   description: The instances that leave without, so that the group launches their successors.
+  returned: stage=detach
+  type: list
+  elements: str
+unjoined_instance_ids:
+  description: Surplus instances that this run launched and that never became nodes; they leave with a decrement.
   returned: stage=detach
   type: list
   elements: str

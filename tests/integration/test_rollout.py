@@ -182,6 +182,28 @@ def test_on_failure_restore_keeps_the_old_nodes_and_puts_everything_back(world: 
 
 
 @pytest.mark.scenario(TWO_NODES)
+def test_new_nodes_that_never_come_stop_the_rollout_before_any_old_one_is_touched(world: World):
+    world.machines.boot_seconds["shared"] = 1e9
+    run = roll(world, eks_ready_timeout=4, eks_on_failure="restore")
+    assert run.rc != 0
+    assert "has not joined this cluster" in run.stdout
+    assert world.record.calls(author="evergreen", operation="POST pods/eviction") == []
+    assert world.record.notes("cordoned") == []
+    assert problems(world, {"shared": []}) == []
+    assert set(world.snapshot().groups["shared"].instances) == set(world.beginning.groups["shared"].instances)
+
+
+@pytest.mark.scenario(TWO_NODES)
+def test_a_maximum_that_somebody_resets_meanwhile_costs_the_group_none_of_its_own(world: World):
+    world.actors.when(
+        lambda: world.actors.reset_max("shared", 2), operation="^POST pods/eviction$", service="kubernetes"
+    )
+    run = roll(world)
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+
+
+@pytest.mark.scenario(TWO_NODES)
 def test_a_second_run_at_the_same_time_is_refused_by_name_and_disturbs_nothing(world: World):
     first = start_ansible_playbook(world.env(), PLAYBOOK, variables(world), capture=True)
     try:

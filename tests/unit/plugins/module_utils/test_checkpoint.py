@@ -40,9 +40,11 @@ MARKS = Marks(
     started="2026-11-21T01:02:03Z",
     holder="awx-task-7d9c8b6f5-x2x4z.awx.svc.cluster.local/0a1b2c3d/4026531836/4194304/123456789",
     obligations=Obligations(
-        max_size=Obligation(6, 8), protects_new=Obligation(False, True), processes=("AZRebalance", "ReplaceUnhealthy")
+        max_size=Obligation(6, 8, 7),
+        protects_new=Obligation(False, True),
+        processes=("AZRebalance", "ReplaceUnhealthy"),
     ),
-    ledger=Ledger(held=2, turn=3, change=CapacityChange(6, 8, 2, ACTIVITY)),
+    ledger=Ledger(held=2, turn=3, change=CapacityChange(6, 8, 2, ACTIVITY), own=6),
     surge=2,
     unavailable=0,
     zones={"eu-central-1a": 2, "eu-central-1b": 2, "eu-central-1c": 2},

@@ -290,6 +290,20 @@ def test_was_the_announced_change_of_capacity_made(desired, causes, held):
     assert plan.settle(ANNOUNCED, desired, causes, shrunk=0) == Ledger(held=held, turn=1)
 
 
+@pytest.mark.parametrize(
+    ("desired", "max_size", "held"),
+    [
+        (8, 8, 2),  # nobody touched it
+        (6, 6, 0),  # max 8 -> 6, and desired with it: what we held is gone, not what the group owns
+        (7, 7, 1),
+        (5, 5, 0),  # and one of the group's own
+        (7, 9, 2),  # an autoscaler took one: of the group's own
+    ],
+)
+def test_a_lowered_maximum_takes_away_what_we_hold_first(desired, max_size, held):
+    assert plan.after_reset(Ledger(held=2, own=6), desired, max_size, set_to=8).held == held
+
+
 def test_departures_with_a_decrement_lower_what_we_hold():
     assert plan.settle(Ledger(held=2, turn=4), 7, [], shrunk=1) == Ledger(held=1, turn=4)
     assert plan.settle(Ledger(held=1, turn=4), 6, [], shrunk=2).held == 0
