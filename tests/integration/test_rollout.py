@@ -20,6 +20,7 @@ WORKLOADS = [
     Deployment("cache", replicas=1, group="shared", emptydir=True),
 ]
 ONE_GROUP = Scenario(groups=[NodeGroup("shared", size=3)], workloads=WORKLOADS)
+IN_ONE_WAVE = {"eks_canary": 0, "eks_max_surge": "100%"}
 TWO_NODES = Scenario(groups=[NodeGroup("shared", size=2)], workloads=WORKLOADS)
 
 
@@ -78,7 +79,7 @@ def test_amounts(world: World, amounts, missing):
     )
 )
 def test_zonal_volumes_find_their_pods_again(world: World):
-    run = roll(world)
+    run = roll(world, **IN_ONE_WAVE)
     assert run.rc == 0, run.output
     assert problems(world) == []
 
@@ -94,19 +95,19 @@ def test_named_instances_only(world: World):
     assert problems(world, {"shared": some(world)}) == []
 
 
-@pytest.mark.scenario(ONE_GROUP.with_group("shared", outdated=False))
+@pytest.mark.scenario(TWO_NODES.with_group("shared", outdated=False))
 def test_all_are_frozen_at_the_first_gather(world: World):
-    roll_until_killed(world, "kubernetes", "^POST pods/eviction$", eks_select="all")
-    run = roll(world, eks_select="all")
+    roll_until_killed(world, "kubernetes", "^POST pods/eviction$", eks_select="all", **IN_ONE_WAVE)
+    run = roll(world, eks_select="all", **IN_ONE_WAVE)
     assert run.rc == 0, run.output
     assert problems(world) == []
 
 
 @pytest.mark.scenario(
-    ONE_GROUP.with_group("shared", suspended=("AZRebalance", "ScheduledActions"), max_size=5, protected=True)
+    TWO_NODES.with_group("shared", suspended=("AZRebalance", "ScheduledActions"), max_size=5, protected=True)
 )
 def test_what_was_so_before_stays_so(world: World):
-    run = roll(world)
+    run = roll(world, **IN_ONE_WAVE)
     assert run.rc == 0, run.output
     assert problems(world) == []
 
@@ -126,12 +127,11 @@ KILLS = [
 @pytest.mark.scenario(TWO_NODES)
 def test_killed_in_every_stage_it_goes_on(world: World, checkpoint: str):
     """With the checkpoint lost, what stands on the group, the instances and the nodes must do."""
-    in_one_wave = {"eks_canary": 0, "eks_max_surge": "100%"}
     for service, operation, skip in KILLS:
-        roll_until_killed(world, service, operation, skip=skip, **in_one_wave)
+        roll_until_killed(world, service, operation, skip=skip, **IN_ONE_WAVE)
         for path in checkpoints(world) if checkpoint == "lost" else ():
             path.unlink()
-    run = roll(world, **in_one_wave)
+    run = roll(world, **IN_ONE_WAVE)
     assert run.rc == 0, run.output
     assert problems(world) == []
 
@@ -230,7 +230,7 @@ def test_a_target_that_moves_stops_the_rollout_and_names_both(world: World):
     assert "version 2" in run.stdout
     assert "eks_ignore_checkpoint=true" in run.stdout
     assert nothing_changed(world.record, since=calls_so_far) == []
-    anew = roll(world, eks_ignore_checkpoint="true")
+    anew = roll(world, eks_ignore_checkpoint="true", **IN_ONE_WAVE)
     assert anew.rc == 0, anew.output
     versions = {one.version for one in world.snapshot().groups["shared"].instances.values()}
     assert versions == {"3"}
