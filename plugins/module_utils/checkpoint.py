@@ -62,10 +62,6 @@ class Obligations:
     protects_new: Optional[Obligation] = None
     processes: tuple[str, ...] = ()  # suspended by us, running before
 
-    @property
-    def any(self) -> bool:
-        return bool(self.max_size or self.protects_new or self.processes)
-
 
 @dataclass(frozen=True)
 class Marks:
@@ -162,14 +158,6 @@ def read_member_mark(tags: Mapping[str, str]) -> Optional[MemberMark]:
     if "run" not in words:
         return None
     return MemberMark(words["run"], words.get("replace") == "yes", words.get("protected") == "yes")
-
-
-def read_departure_mark(tags: Mapping[str, str]) -> Optional[DepartureMark]:
-    """The departure mark among an instance's tags, or None."""
-    words = _parse(tags.get(DEPARTURE_TAG, ""))
-    if "run" not in words or not words.get("turn", "").isdigit():
-        return None
-    return DepartureMark(words["run"], int(words["turn"]), words.get("decrement") == "yes")
 
 
 # --- the document ------------------------------------------------------------------------------------------------

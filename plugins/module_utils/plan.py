@@ -46,11 +46,6 @@ class Selection:
     kind: str
     value: Any = None
 
-    @property
-    def frozen(self) -> bool:
-        """True where only the hosts of the first gather count: a host launched later is never selected."""
-        return self.kind in ("all", "expression")
-
 
 @dataclass(frozen=True)
 class Wave:
