@@ -10,10 +10,11 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import PROCESSES
+from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes_connection import kubernetes_argument_spec
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Settings
-from ansible_collections.evergreen.eks.plugins.module_utils.store import FileStore, Holder, default_directory
+from ansible_collections.evergreen.eks.plugins.module_utils.store import FileStore, default_directory
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, waiting_argument_spec
 
 

@@ -22,6 +22,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import as_plan, gather, max_needed
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import scaling_activities, tag_instances
+from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, with_run
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger, Sizes, Wave
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
@@ -33,7 +34,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     take_up,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, latest, look
-from ansible_collections.evergreen.eks.plugins.module_utils.store import Holder, with_run
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, Journal, wait_until
 
 

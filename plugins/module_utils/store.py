@@ -9,7 +9,6 @@ import errno
 import fcntl
 import json
 import os
-import socket
 import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,81 +18,11 @@ from urllib.parse import quote
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Lifeline, Process
+from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 
 
 class StoreError(EvergreenError):
     """The place of the checkpoints cannot be used; `reason` is checkpoint_unwritable or checkpoint_unreadable."""
-
-
-class RunInProgress(EvergreenError):
-    """Another run holds the group; `reason` is locked."""
-
-
-@dataclass(frozen=True)
-class Holder:
-    """The playbook run that holds a group: enough to prove, on the same machine, that it is gone."""
-
-    host: str
-    boot: str
-    namespace: str
-    pid: int
-    started: str  # start time of the process, as the kernel counts it
-    operator: str = ""
-    since: str = ""
-    run_id: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Optional[Holder]:
-        """From the words of a tag, as `label` writes them; None where they are not such."""
-        parts = text.split("/")
-        if len(parts) != 5 or not parts[3].isdigit():
-            return None
-        return cls(host=parts[0], boot=parts[1], namespace=parts[2], pid=int(parts[3]), started=parts[4])
-
-    @property
-    def label(self) -> str:
-        """Enough for a tag: host/boot/namespace/process/start, the first three abridged."""
-        return "/".join([self.host[:60], self.boot[:8], self.namespace[5:-1], str(self.pid), self.started])
-
-    @classmethod
-    def here(cls, lifeline: Lifeline, operator: str = "", since: str = "") -> Holder:
-        """The holder that this module call belongs to: its playbook's process on this machine."""
-        return cls(
-            host=socket.gethostname(),
-            boot=_read("/proc/sys/kernel/random/boot_id"),
-            namespace=_link("/proc/self/ns/pid"),
-            pid=lifeline.controller.pid,
-            started=lifeline.controller.started,
-            operator=operator,
-            since=since,
-        )
-
-    def same_process(self, other: Holder) -> bool:
-        return (self.host, self.boot, self.namespace, self.pid, self.started) == (
-            other.host,
-            other.boot,
-            other.namespace,
-            other.pid,
-            other.started,
-        )
-
-    @property
-    def abridged(self) -> Holder:
-        """This holder as it reads in a tag."""
-        return Holder.parse(self.label) or self
-
-    def gone(self, here: Holder) -> Optional[bool]:
-        """True: provably ended. False: it runs. None: another machine or container, nothing can be proved."""
-        if self.host == here.host and self.boot and here.boot and self.boot != here.boot:
-            return True
-        if (self.host, self.boot, self.namespace) != (here.host, here.boot, here.namespace):
-            return None
-        return not Process(self.pid, self.started).alive()
-
-    def __str__(self) -> str:
-        who = f"{self.operator} on {self.host}" if self.operator else self.host
-        return f"{who} (process {self.pid}{', since ' + self.since if self.since else ''})"
 
 
 @dataclass(frozen=True)
@@ -230,10 +159,6 @@ def default_directory(environment: Optional[dict] = None) -> str:
     return os.path.join(env.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "evergreen.eks")
 
 
-def with_run(holder: Holder, run_id: str) -> Holder:
-    return replace(holder, run_id=run_id)
-
-
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
@@ -244,17 +169,3 @@ def _read_holder(file) -> Optional[Holder]:
         return Holder(**json.loads(file.read()))
     except (ValueError, TypeError):
         return None  # empty, or torn by a crash of the machine: nobody holds it
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""

@@ -25,6 +25,9 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
 )
 
 JOURNAL_SCHEMA = 1
+# How many polls an idempotent request that fails for a passing reason is repeated for: 300 s at the default of 5 s,
+# longer than an EKS control plane is away in an update, and than AWS throttles in a busy hour.
+PATIENCE_POLLS = 60
 CONTROLLER_VARIABLE = "EVERGREEN_CONTROLLER"
 SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"}
 
@@ -34,6 +37,11 @@ Look = TypeVar("Look")
 def waiting_argument_spec(**own: Any) -> dict[str, Any]:
     """The options of every module that waits or changes something (doc fragment C(evergreen.eks._waiting))."""
     return {"poll_seconds": {"type": "float", "default": 5.0}, "journal": {"type": "path"}, **own}
+
+
+def patience(poll_seconds: float) -> float:
+    """Seconds for which an idempotent request is repeated while it fails for a passing reason."""
+    return PATIENCE_POLLS * poll_seconds
 
 
 class Clock:

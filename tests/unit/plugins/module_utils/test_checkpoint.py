@@ -28,8 +28,9 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     read_marks,
     read_member_mark,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger, Wave
-from ansible_collections.evergreen.eks.plugins.module_utils.store import FileStore, Holder, RunInProgress, StoreError
+from ansible_collections.evergreen.eks.plugins.module_utils.store import FileStore, StoreError
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Lifeline, Process
 
 ACTIVITY = "5b4e2f5c-7a7b-4a53-9b64-0d9a7d6f3c11"
