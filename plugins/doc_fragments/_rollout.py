@@ -15,19 +15,35 @@ options:
     description: Name of the Auto Scaling group that is the node group.
     type: str
     required: true
-  state_store:
-    description:
-      - Where checkpoints are kept.
-      - V(file) keeps them below O(state_dir) as C(<account>/<region>/<cluster>/<group>.json), readable by their owner
-        only.
-    type: str
-    choices: [file]
-    default: file
-  state_dir:
-    description:
-      - Directory of the checkpoints.
-      - Without it C(${XDG_STATE_HOME:-~/.local/state}/evergreen.eks).
-    type: path
+  state:
+    description: Where the checkpoint is kept.
+    type: dict
+    default: {}
+    suboptions:
+      store:
+        description:
+          - V(file) keeps checkpoints below O(state.dir) as C(<account>/<region>/<cluster>/<group>.json), readable by
+            their owner only.
+          - V(configmap) keeps each in a ConfigMap of the cluster, V(s3) each as an object of O(state.bucket).
+        type: str
+        choices: [file, configmap, s3]
+        default: file
+      dir:
+        description:
+          - Directory of the checkpoints, and with every store of the journal.
+          - Without it C(${XDG_STATE_HOME:-~/.local/state}/evergreen.eks).
+        type: path
+      namespace:
+        description: Namespace of the ConfigMaps.
+        type: str
+        default: kube-system
+      bucket:
+        description: The S3 bucket, needed with the store V(s3).
+        type: str
+      prefix:
+        description: What the keys in the bucket begin with.
+        type: str
+        default: evergreen.eks
   settings:
     description: What the rollout is asked for. Every part has the default of the role's variable of that name.
     type: dict
@@ -73,7 +89,16 @@ options:
         type: bool
         default: false
       lock:
-        description: Refuse to work on a group that another run holds.
+        description:
+          - Hold the cluster with a Lease in C(kube-system) while the playbook runs, and stop where another run holds it.
         type: bool
         default: true
+      lock_seconds:
+        description: Seconds for which the Lease of a run that died without a trace still counts.
+        type: float
+        default: 60
+      lock_wait:
+        description: Seconds to wait for another run that holds the cluster.
+        type: float
+        default: 90
 """

@@ -51,6 +51,8 @@ class Settings:
     poll_seconds: float
     ignore_checkpoint: bool = False
     lock: bool = True
+    lock_seconds: float = 60
+    lock_wait: float = 90
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], poll_seconds: float) -> Settings:
@@ -68,6 +70,8 @@ class Settings:
             poll_seconds=poll_seconds,
             ignore_checkpoint=raw["ignore_checkpoint"],
             lock=raw["lock"],
+            lock_seconds=raw["lock_seconds"],
+            lock_wait=raw["lock_wait"],
         )
 
 

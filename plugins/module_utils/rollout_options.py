@@ -22,8 +22,18 @@ def rollout_argument_spec(**own: Any) -> dict[str, Any]:
     """The options of doc fragment C(evergreen.eks._rollout), the connection's and the module's own."""
     return kubernetes_argument_spec(
         asg_name={"type": "str", "required": True},
-        state_store={"type": "str", "choices": ["file"], "default": "file"},
-        state_dir={"type": "path"},
+        state={
+            "type": "dict",
+            "default": {},
+            "apply_defaults": True,
+            "options": {
+                "store": {"type": "str", "choices": ["file", "configmap", "s3"], "default": "file"},
+                "dir": {"type": "path"},
+                "namespace": {"type": "str", "default": "kube-system"},
+                "bucket": {"type": "str"},
+                "prefix": {"type": "str", "default": "evergreen.eks"},
+            },
+        },
         settings={
             "type": "dict",
             "default": {},
@@ -38,6 +48,8 @@ def rollout_argument_spec(**own: Any) -> dict[str, Any]:
                 "ready_timeout": {"type": "float", "default": 1200},
                 "ignore_checkpoint": {"type": "bool", "default": False},
                 "lock": {"type": "bool", "default": True},
+                "lock_seconds": {"type": "float", "default": 60},
+                "lock_wait": {"type": "float", "default": 90},
             },
         },
         **waiting_argument_spec(),
@@ -60,7 +72,7 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
     aws = Aws(params, call)
     client = KubernetesClient.connect(params, aws, call)
     store = FileStore(
-        directory=params["state_dir"] or default_directory(),
+        directory=params["state"]["dir"] or default_directory(),
         account=aws.account,
         region=aws.region,
         cluster=params["cluster_name"],

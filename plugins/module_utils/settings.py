@@ -67,9 +67,14 @@ ROLE_VARIABLES = (
     Variable("on_failure", "text", "keep", choices=("keep", "restore"), per_group=True),
     Variable("poll_seconds", "number", 5.0, minimum=0.01, per_group=True),
     Variable("ignore_checkpoint", "flag", False, per_group=True),
-    Variable("state_store", "text", "file", choices=("file",)),
+    Variable("state_store", "text", "file", choices=("file", "configmap", "s3")),
     Variable("state_dir", "folder", ""),
+    Variable("state_namespace", "text", "kube-system"),
+    Variable("state_bucket", "text", ""),
+    Variable("state_prefix", "text", "evergreen.eks"),
     Variable("lock", "flag", True),
+    Variable("lock_seconds", "seconds", 60),
+    Variable("lock_wait", "seconds", 90),
 )
 PLAYBOOK_VARIABLES = (
     Variable("region", "text", in_role=False),
@@ -283,8 +288,10 @@ def _check_surroundings(typed: Mapping[str, Any], surroundings: Surroundings) ->
     if surroundings.awx_job_id and typed["state_store"] == "file" and not typed["state_dir"]:
         raise InvalidInput(
             "The checkpoint would be lost with the container of this AWX job",
-            remedy="Set eks_state_dir to a directory that outlives jobs, mounted into the execution environment",
+            remedy="Set eks_state_store=configmap, or s3, or eks_state_dir to a directory that outlives jobs",
         )
+    if typed["state_store"] == "s3" and not typed["state_bucket"]:
+        raise InvalidInput("eks_state_store is s3, but no bucket is named", remedy="Name it with eks_state_bucket")
     if 0 < surroundings.forks < typed["parallel_groups"]:
         raise InvalidInput(
             f"eks_parallel_groups is {typed['parallel_groups']}, but Ansible has {surroundings.forks} forks",

@@ -102,7 +102,7 @@ def test_in_awx_a_checkpoint_that_would_be_lost_with_the_job_is_refused(world: W
     run = roll(world, awx_job_id="4711")
 
     assert run.rc == 2
-    assert "Set eks_state_dir to a directory that outlives jobs" in run.output
+    assert "Set eks_state_store=configmap" in run.output
     assert nothing_changed(world.record) == []
 
 

@@ -51,7 +51,7 @@ def test_the_role_and_the_table_have_the_same_defaults_and_choices(variable: Any
     assert option["default"] == default
     assert "required" not in option
     if variable.kind == "text":
-        assert option.get("choices") == list(variable.choices)
+        assert option.get("choices", []) == list(variable.choices)
 
 
 @pytest.mark.parametrize("module", MODULES)
