@@ -90,7 +90,8 @@ options:
         default: false
       lock:
         description:
-          - Hold the cluster with a Lease in C(kube-system) while the playbook runs, and stop where another run holds it.
+          - Hold the cluster with a Lease in C(kube-system) while the playbook runs, and stop where another run holds
+            it.
         type: bool
         default: true
       lock_seconds:
