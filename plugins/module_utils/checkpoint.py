@@ -225,7 +225,7 @@ class Checkpoint:
         return json.dumps(document, indent=2) + "\n"
 
 
-def read_checkpoint(text: str, place: str) -> Checkpoint:
+def read_checkpoint(text: str | bytes, place: str) -> Checkpoint:
     """The checkpoint that `text` (from `place`) holds. Raises CheckpointError: corrupt, or of a newer schema."""
     remedy = f"Move {place} away and run again: what must be put back stands in the tags of the group"
     try:

@@ -94,7 +94,7 @@ def finish(rollout: Rollout) -> dict[str, Any]:
     rollout.store.release(rollout.holder)
     result = outcome(checkpoint, scene, shifted)
     rollout.say("finished", f"finished: {result['summary']}", run=checkpoint.run_id)
-    return {"changed": True, "result": {**result, "checkpoint": str(archive), "journal": str(rollout.store.journal)}}
+    return {"changed": True, "result": {**result, "checkpoint": archive, "journal": str(rollout.store.journal)}}
 
 
 def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def gather(rollout: Rollout, wait: bool = False) -> Gathered:
     uid = cluster_uid(rollout)
     if known and known.cluster["uid"] != uid:
         raise CheckpointError(
-            f"the checkpoint {rollout.store.path} belongs to another cluster of the name {rollout.cluster_name}",
+            f"the checkpoint {rollout.store.place} belongs to another cluster of the name {rollout.cluster_name}",
             reason="checkpoint_foreign",
             remedy="Check which cluster you are connected to, or move the checkpoint away",
         )
@@ -109,8 +109,8 @@ def _begin(rollout: Rollout, scene: Scene, uid: str, own_size: int) -> Checkpoin
         cluster={
             "name": rollout.cluster_name,
             "uid": uid,
-            "account": rollout.store.account,
-            "region": rollout.store.region,
+            "account": rollout.aws.account,
+            "region": rollout.aws.region,
         },
         group={"name": scene.group.name, "arn": scene.group.arn},
         target=scene.target.fingerprint[:SHORT_FINGERPRINT],

@@ -25,7 +25,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Ledger, Selection
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, causes, describe_target, look
-from ansible_collections.evergreen.eks.plugins.module_utils.store import FileStore
+from ansible_collections.evergreen.eks.plugins.module_utils.store_file import FileStore
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 SHORT_FINGERPRINT = 23  # "sha256:" and 16 digits: enough to tell targets apart, short enough for a tag

@@ -14,7 +14,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes_connection import kubernetes_argument_spec
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Settings
-from ansible_collections.evergreen.eks.plugins.module_utils.store import FileStore, default_directory
+from ansible_collections.evergreen.eks.plugins.module_utils.store import Place
+from ansible_collections.evergreen.eks.plugins.module_utils.stores import store_of
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, waiting_argument_spec
 
 
@@ -71,12 +72,7 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
         raise InvalidInput("cluster_name is not set", remedy="Name the EKS cluster whose nodes these are")
     aws = Aws(params, call)
     client = KubernetesClient.connect(params, aws, call)
-    store = FileStore(
-        directory=params["state"]["dir"] or default_directory(),
-        account=aws.account,
-        region=aws.region,
-        cluster=params["cluster_name"],
-        group=params["asg_name"],
-    )
+    place = Place(aws.account, aws.region, params["cluster_name"], params["asg_name"])
+    store = store_of(params["state"], place, aws, client, call, params["poll_seconds"])
     holder = Holder.here(call.lifeline, operator=params.get("operator") or "", since=call.clock.timestamp())
     return Rollout(aws, client, call, store, params["asg_name"], params["cluster_name"], settings, holder)

@@ -33,7 +33,7 @@ def enter(params: dict[str, Any], call: Call) -> dict[str, Any]:
         answer = IN_A_WAVE[stage](rollout, params["wave"])
     else:
         answer = OF_THE_RUN[stage](rollout)
-    return {**answer, "journal": str(rollout.store.journal), "checkpoint": str(rollout.store.path)}
+    return {**answer, "journal": str(rollout.store.journal), "checkpoint": rollout.store.place}
 
 
 def fail(params: Mapping[str, Any], call: Call) -> None:

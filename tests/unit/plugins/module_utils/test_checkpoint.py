@@ -1,14 +1,13 @@
 # Copyright: Contributors to the evergreen.eks project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checkpoint document, the marks on the group, the file store and its lock."""
+"""The checkpoint document, the marks on the group, and the lock of a group."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -30,7 +29,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger, Wave
-from ansible_collections.evergreen.eks.plugins.module_utils.store import FileStore, StoreError
+from ansible_collections.evergreen.eks.plugins.module_utils.store import Place
+from ansible_collections.evergreen.eks.plugins.module_utils.store_file import FileStore
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Lifeline, Process
 
 ACTIVITY = "5b4e2f5c-7a7b-4a53-9b64-0d9a7d6f3c11"
@@ -71,9 +71,8 @@ def checkpoint(**changes) -> Checkpoint:
     return Checkpoint(**{**values, **changes})
 
 
-def store(folder, **changes) -> FileStore:
-    values = {"directory": str(folder), "account": "1", "region": "eu-central-1", "cluster": "prod", "group": "shared"}
-    return FileStore(**{**values, **changes})
+def store(folder) -> FileStore:
+    return FileStore(str(folder), Place("123456789012", "eu-central-1", "prod", "shared"))
 
 
 class TestMarks:
@@ -125,46 +124,6 @@ class TestDocument:
         with pytest.raises(CheckpointError, match="/state/shared.json") as caught:
             read_checkpoint(text, "/state/shared.json")
         assert caught.value.reason == reason
-
-
-class TestFileStore:
-    def test_it_is_private_keyed_by_all_that_names_a_group_and_leaves_no_scraps(self, tmp_path):
-        place = store(tmp_path, group="team:a/b c")
-        place.save(checkpoint())
-        assert str(place.path.relative_to(tmp_path)) == "1/eu-central-1/prod/team%3Aa%2Fb%20c.json"
-        assert stat.S_IMODE(place.path.stat().st_mode) == 0o600
-        assert [file.name for file in place.path.parent.iterdir()] == [place.path.name]
-        assert place.load() == checkpoint()
-
-    def test_nothing_there_is_no_error(self, tmp_path):
-        assert store(tmp_path).load() is None
-
-    def test_the_end_is_put_aside(self, tmp_path):
-        place = store(tmp_path)
-        place.save(checkpoint())
-        done = place.archive("run-1")
-        assert done.name == "shared.run-1.done.json"
-        assert done.exists()
-        assert place.load() is None
-
-    def test_a_place_that_is_a_file_is_named_with_a_remedy(self, tmp_path):
-        (tmp_path / "1").write_text("not a directory")
-        with pytest.raises(StoreError, match=f"{tmp_path}.*state_dir") as caught:
-            store(tmp_path).save(checkpoint())
-        assert caught.value.reason == "checkpoint_unwritable"
-
-    def test_a_full_disk_leaves_the_old_checkpoint(self, tmp_path, monkeypatch):
-        place = store(tmp_path)
-        place.save(checkpoint())
-
-        def no_space(_handle):
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(os, "fsync", no_space)
-        with pytest.raises(StoreError, match="No space left on device"):
-            place.save(checkpoint(surge=5))
-        monkeypatch.undo()
-        assert place.load() == checkpoint()
 
 
 class TestLock:

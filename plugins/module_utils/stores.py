@@ -1,0 +1,24 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the option C(state) to the store that it names."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, Store, default_directory
+from ansible_collections.evergreen.eks.plugins.module_utils.store_file import FileStore
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
+
+
+def store_of(
+    state: Mapping[str, Any], place: Place, aws: Aws, client: KubernetesClient, call: Call, poll_seconds: float
+) -> Store:
+    """The store that C(state) names: C(store) (file), C(dir). Asks nobody anything yet.
+
+    Passing failures are repeated, with pauses made from C(poll_seconds).
+    """
+    return FileStore(state.get("dir") or default_directory(), place)

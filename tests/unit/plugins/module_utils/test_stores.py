@@ -1,0 +1,107 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every store does, whatever the checkpoint is kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from unit.checkpoints import a_checkpoint
+
+from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, Place, Store
+from ansible_collections.evergreen.eks.plugins.module_utils.store_file import FileStore
+
+#: a store of the group, as a module call of its own would open it
+Opened = Callable[..., Store]
+
+
+@pytest.fixture(params=["file"])
+def opened(request, tmp_path) -> Opened:
+    def file(group: str = "shared") -> Store:
+        return FileStore(str(tmp_path), Place("123456789012", "eu-central-1", "prod", group))
+
+    return {"file": file}[request.param]
+
+
+def test_nothing_there_is_no_error(opened: Opened):
+    assert opened().load() is None
+    assert opened().stop_request() is None
+
+
+def test_what_is_saved_is_loaded_by_the_next_module_call(opened: Opened):
+    first = opened()
+    first.save(a_checkpoint())
+    first.save(a_checkpoint(surge=3))
+    assert opened().load() == a_checkpoint(surge=3)
+
+
+def test_groups_have_checkpoints_of_their_own(opened: Opened):
+    opened("a/b c").save(a_checkpoint())
+    opened("A/b_c").save(a_checkpoint(surge=3))
+    assert opened("a/b c").load() == a_checkpoint()
+    assert opened("A/b_c").load() == a_checkpoint(surge=3)
+
+
+def test_what_another_writer_saved_is_never_overwritten(opened: Opened):
+    ours, theirs = opened(), opened()
+    ours.save(a_checkpoint())
+    theirs.load()
+    theirs.save(a_checkpoint(surge=3))
+    with pytest.raises(CheckpointConflict, match="by somebody else.*run again") as caught:
+        ours.save(a_checkpoint(surge=5))
+    assert caught.value.reason == "checkpoint_conflict"
+    with pytest.raises(CheckpointConflict):
+        ours.archive("run-1")
+    assert opened().load() == a_checkpoint(surge=3)
+
+
+def test_of_two_that_begin_one_wins(opened: Opened):
+    ours, theirs = opened(), opened()
+    assert ours.load() is theirs.load() is None
+    theirs.save(a_checkpoint())
+    with pytest.raises(CheckpointConflict):
+        ours.save(a_checkpoint(surge=5))
+    assert opened().load() == a_checkpoint()
+
+
+def test_an_archived_checkpoint_makes_room_for_the_next_run(opened: Opened):
+    store = opened()
+    store.save(a_checkpoint())
+    assert store.archive("run-1")
+    assert opened().load() is None
+    store.save(a_checkpoint(run_id="run-2"))
+    assert opened().load() == a_checkpoint(run_id="run-2")
+
+
+def test_what_another_run_archived_is_not_written_again(opened: Opened):
+    ours, theirs = opened(), opened()
+    ours.save(a_checkpoint())
+    theirs.load()
+    theirs.archive("run-1")
+    with pytest.raises(CheckpointConflict):
+        ours.save(a_checkpoint(surge=5))
+    assert opened().load() is None
+
+
+def test_a_stop_request_stands_until_it_is_cleared(opened: Opened):
+    opened().request_stop("anna, 2026-11-21T01:02:03Z")
+    store = opened()
+    assert store.load() is None
+    store.save(a_checkpoint())
+    assert opened().stop_request() == "anna, 2026-11-21T01:02:03Z"
+    opened().clear_stop()
+    assert opened().stop_request() is None
+    store.save(a_checkpoint(surge=3))
+    opened().clear_stop()
+
+
+def test_a_request_to_stop_is_no_other_writer(opened: Opened):
+    store = opened()
+    store.save(a_checkpoint())
+    opened().request_stop("anna")
+    store.save(a_checkpoint(surge=3))
+    assert opened().stop_request() == "anna"
+    store.archive("run-1")
+    assert opened().stop_request() == "anna", "only the next run clears it"
