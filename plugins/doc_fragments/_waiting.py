@@ -21,4 +21,13 @@ options:
       - The file is created, readable by its owner only, when it does not exist; its directory must exist.
       - Without it nothing is recorded. In check mode nothing is written.
     type: path
+  lease:
+    description:
+      - The file that proves that the playbook run to which this task belongs holds the lock of the cluster, as
+        M(evergreen.eks.rollout_state) answers it.
+      - Before every change the module makes sure that the lock is still held. While it could not be renewed, because
+        the Kubernetes API did not answer, the module waits; when the lock has been lost, the module fails with
+        RV(ignore:reason) V(lock_lost) and changes nothing more.
+      - Without it, or with an empty string, no lock is looked at.
+    type: path
 """

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Optional
+from typing import Any, Mapping, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Lifeline, Process
+from ansible_collections.evergreen.eks.plugins.module_utils.process import Process
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Lifeline
+
+IDENTITY = ("host", "boot", "namespace", "pid", "started")
 
 
 class RunInProgress(EvergreenError):
@@ -23,16 +26,35 @@ class RunInProgress(EvergreenError):
 
 @dataclass(frozen=True)
 class Holder:
-    """The playbook run that holds something: enough to prove, on the same machine, that it is gone."""
+    """The playbook run that holds something: the process of ansible-playbook, and who started it.
+
+    ``boot`` is the beginning of the kernel's boot id, ``namespace`` the number of the process namespace, ``started``
+    the start time of the process as the kernel counts it; where a system tells none of them (macOS), they are "".
+    """
 
     host: str
     boot: str
     namespace: str
     pid: int
-    started: str  # start time of the process, as the kernel counts it
+    started: str
     operator: str = ""
     since: str = ""
     run_id: str = ""
+    job: str = ""
+
+    @classmethod
+    def here(cls, lifeline: Lifeline, operator: str = "", since: str = "", job: str = "") -> Holder:
+        """The holder that this module call belongs to: its playbook's process on this machine."""
+        return cls(
+            host=socket.gethostname()[:60].replace("/", "-"),
+            boot=_read("/proc/sys/kernel/random/boot_id")[:8],
+            namespace=_link("/proc/self/ns/pid")[5:-1],  # pid:[4026531836]
+            pid=lifeline.controller.pid,
+            started=lifeline.controller.started,
+            operator=operator,
+            since=since,
+            job=job,
+        )
 
     @classmethod
     def parse(cls, text: str) -> Optional[Holder]:
@@ -42,49 +64,50 @@ class Holder:
             return None
         return cls(host=parts[0], boot=parts[1], namespace=parts[2], pid=int(parts[3]), started=parts[4])
 
+    @classmethod
+    def of(cls, words: Any) -> Optional[Holder]:
+        """From what `as_dict` answers, whatever a later release may have added; None where it is not such."""
+        known = {one.name: one.type for one in fields(cls)}
+        if not isinstance(words, Mapping):
+            return None
+        try:
+            holder = cls(**{name: value for name, value in words.items() if name in known})
+        except TypeError:
+            return None
+        sound = all(isinstance(getattr(holder, name), int if kind == "int" else str) for name, kind in known.items())
+        return holder if sound else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All that is known, for JSON."""
+        return {name: value for name, value in asdict(self).items() if value != "" or name in IDENTITY}
+
     @property
     def label(self) -> str:
-        """Enough for a tag: host/boot/namespace/process/start, the first three abridged."""
-        return "/".join([self.host[:60], self.boot[:8], self.namespace[5:-1], str(self.pid), self.started])
-
-    @classmethod
-    def here(cls, lifeline: Lifeline, operator: str = "", since: str = "") -> Holder:
-        """The holder that this module call belongs to: its playbook's process on this machine."""
-        return cls(
-            host=socket.gethostname(),
-            boot=_read("/proc/sys/kernel/random/boot_id"),
-            namespace=_link("/proc/self/ns/pid"),
-            pid=lifeline.controller.pid,
-            started=lifeline.controller.started,
-            operator=operator,
-            since=since,
-        )
+        """Enough for a tag, and for nobody else: host/boot/namespace/process/start."""
+        return "/".join(str(getattr(self, name)) for name in IDENTITY)
 
     def same_process(self, other: Holder) -> bool:
-        return (self.host, self.boot, self.namespace, self.pid, self.started) == (
-            other.host,
-            other.boot,
-            other.namespace,
-            other.pid,
-            other.started,
-        )
-
-    @property
-    def abridged(self) -> Holder:
-        """This holder as it reads in a tag."""
-        return Holder.parse(self.label) or self
+        return self.label == other.label
 
     def gone(self, here: Holder) -> Optional[bool]:
-        """True: provably ended. False: it runs. None: another machine or container, nothing can be proved."""
-        if self.host == here.host and self.boot and here.boot and self.boot != here.boot:
-            return True
-        if (self.host, self.boot, self.namespace) != (here.host, here.boot, here.namespace):
+        """True: provably ended. False: it runs. None: another machine or container, nothing can be proved.
+
+        A host of the same name is no proof of the same machine, so a later boot proves nothing either.
+        """
+        provable = bool(self.boot and self.namespace and self.started)
+        if not provable or (self.host, self.boot, self.namespace) != (here.host, here.boot, here.namespace):
             return None
         return not Process(self.pid, self.started).alive()
 
     def __str__(self) -> str:
-        who = f"{self.operator} on {self.host}" if self.operator else self.host
-        return f"{who} (process {self.pid}{', since ' + self.since if self.since else ''})"
+        where = f"{self.operator} on {self.host}" if self.operator else self.host
+        facts = [
+            f"AWX job {self.job}" if self.job else "",
+            f"process {self.pid}",
+            f"run {self.run_id}" if self.run_id else "",
+            f"since {self.since}" if self.since else "",
+        ]
+        return f"{where} ({', '.join(fact for fact in facts if fact)})"
 
 
 def with_run(holder: Holder, run_id: str) -> Holder:

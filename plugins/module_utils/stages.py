@@ -233,8 +233,8 @@ def give_up(rollout: Rollout) -> dict[str, Any]:
 def _refuse_other_run(rollout: Rollout, scene: Scene) -> None:
     """The lock file may be another one, on another machine or of another user: the group's own mark counts too."""
     other = Holder.parse(scene.marks.holder) if scene.marks else None
-    if other and not other.same_process(rollout.holder.abridged):
-        rollout.store.refuse_unless_gone(other, rollout.holder.abridged)
+    if other and not other.same_process(rollout.holder):
+        rollout.store.refuse_unless_gone(other, rollout.holder)
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------

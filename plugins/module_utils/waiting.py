@@ -23,20 +23,25 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
     ParentGone,
     WaitTimeout,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.hold import Hold
+from ansible_collections.evergreen.eks.plugins.module_utils.process import Process, controller_process
 
 JOURNAL_SCHEMA = 1
 # How many polls an idempotent request that fails for a passing reason is repeated for: 300 s at the default of 5 s,
 # longer than an EKS control plane is away in an update, and than AWS throttles in a busy hour.
 PATIENCE_POLLS = 60
-CONTROLLER_VARIABLE = "EVERGREEN_CONTROLLER"
-SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"}
 
 Look = TypeVar("Look")
 
 
 def waiting_argument_spec(**own: Any) -> dict[str, Any]:
     """The options of every module that waits or changes something (doc fragment C(evergreen.eks._waiting))."""
-    return {"poll_seconds": {"type": "float", "default": 5.0}, "journal": {"type": "path"}, **own}
+    return {
+        "poll_seconds": {"type": "float", "default": 5.0},
+        "journal": {"type": "path"},
+        "lease": {"type": "path"},
+        **own,
+    }
 
 
 def patience(poll_seconds: float) -> float:
@@ -102,83 +107,6 @@ class Journal:
         os.write(self._file, (json.dumps(event, default=str) + "\n").encode())
 
 
-@dataclass(frozen=True)
-class Process:
-    """A process, told from a later one with the same number by the time of its start ("" where unknown)."""
-
-    pid: int
-    started: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Process:
-        """From the C(pid:starttime) that the action plugin hands over in the environment."""
-        pid, _separator, started = text.partition(":")
-        return cls(int(pid), started)
-
-    @classmethod
-    def of(cls, pid: int) -> Process:
-        stat = _stat(pid)
-        return cls(pid, stat.started if stat else "")
-
-    def __str__(self) -> str:
-        return f"{self.pid}:{self.started}"
-
-    def alive(self) -> bool:
-        if _has_proc():
-            stat = _stat(self.pid)
-            return stat is not None and stat.state not in ("Z", "X") and self.started in ("", stat.started)
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return True
-
-
-@dataclass(frozen=True)
-class _Stat:
-    command: str
-    state: str
-    parent: int
-    started: str
-
-
-def _has_proc() -> bool:
-    return os.path.exists("/proc/self/stat")
-
-
-def _stat(pid: int) -> _Stat | None:
-    """What Linux tells about a process (proc(5)); None when it does not exist, or on another system."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            text = file.read()
-    except OSError:
-        return None
-    # The command stands in parentheses and may itself hold spaces and parentheses.
-    head, _separator, tail = text.rpartition(")")
-    fields = tail.split()
-    return _Stat(command=head.partition("(")[2], state=fields[0], parent=int(fields[1]), started=fields[19])
-
-
-def controller_process() -> Process:
-    """The process on whose behalf we run: named by the action plugin, else the nearest ancestor that is no shell.
-
-    Ansible starts a module through one or two shells, which outlive a killed worker.
-    """
-    handed_over = os.environ.get(CONTROLLER_VARIABLE, "")
-    if handed_over:
-        try:
-            return Process.parse(handed_over)
-        except ValueError:
-            pass
-    parent = os.getppid()
-    stat = _stat(parent)
-    while stat and stat.command in SHELLS and stat.parent > 1:
-        parent, stat = stat.parent, _stat(stat.parent)
-    return Process.of(parent)
-
-
 class Lifeline:
     """Ends the work when the playbook has ended: a killed run must not leave a worker that goes on evicting."""
 
@@ -205,28 +133,40 @@ class Lifeline:
 
 @dataclass
 class Call:
-    """One call of a module: its clock, its journal, who it works for, and whether it may change anything."""
+    """One call of a module: its clock, its journal, who it works for, and whether it may change anything.
+
+    ``hold`` is the run's lock on the cluster, None where the run works without one.
+    """
 
     clock: Clock = field(default_factory=Clock)
     journal: Journal = field(default_factory=lambda: Journal(None, Clock()))
     lifeline: Lifeline = field(default_factory=Lifeline)
     check_mode: bool = False
+    hold: Hold | None = None
 
     @classmethod
     def of(cls, module: Any) -> Call:
         """The call of an AnsibleModule. In check mode nothing is written, not even the journal."""
-        if module.params.get("poll_seconds", 1) <= 0:
+        poll_seconds = module.params.get("poll_seconds", 1)
+        if poll_seconds <= 0:
             raise InvalidInput("poll_seconds must be above 0", remedy="Give a number of seconds, for example 5")
         clock = Clock()
         journal = Journal(None if module.check_mode else module.params.get("journal"), clock, module=module._name)
         lifeline = Lifeline()
         lifeline.watch()
-        return cls(clock, journal, lifeline, module.check_mode)
+        path = module.params.get("lease")
+        hold = Hold(path, patience(poll_seconds)) if path else None
+        return cls(clock, journal, lifeline, module.check_mode, hold)
 
     def before_change(self, request: str) -> None:
-        """The guard that every mutating request passes, AWS and Kubernetes alike."""
+        """The guard that every mutating request passes, AWS and Kubernetes alike.
+
+        Raises ParentGone, and LockLost when the run's lock is lost; waits while it is merely out of date.
+        """
         if self.check_mode:
             raise RuntimeError(f"{request} would have been sent in check mode")
+        if self.hold:
+            self.hold.check(self.clock, self.journal)
         self.lifeline.check()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import CONTROLLER_VARIABLE, Process
+from ansible_collections.evergreen.eks.plugins.module_utils.process import CONTROLLER_VARIABLE, Process
 from ansible_collections.evergreen.eks.plugins.plugin_utils.journal_tail import JournalTail
 
 display = Display()

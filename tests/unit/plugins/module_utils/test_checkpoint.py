@@ -163,16 +163,6 @@ class TestLock:
         with pytest.raises(RunInProgress, match="nobody can tell"):
             store(tmp_path).claim(me)
 
-    def test_a_tag_says_enough_to_prove_that_a_run_is_gone(self, sleeper):
-        holder, me = self.holder_of(sleeper.pid), self.holder_of(os.getpid())
-        assert len(holder.label) < 120
-        assert Holder.parse(holder.label) == holder.abridged
-        assert Holder.parse("anna@laptop") is None
-        assert holder.abridged.gone(me.abridged) is False
-        sleeper.kill()
-        sleeper.wait()
-        assert holder.abridged.gone(me.abridged) is True
-
     def test_given_back_it_is_free(self, tmp_path, sleeper):
         other = self.holder_of(sleeper.pid)
         store(tmp_path).claim(other)

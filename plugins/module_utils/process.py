@@ -1,0 +1,86 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes of this machine: does one still run, and for which one do we work."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+CONTROLLER_VARIABLE = "EVERGREEN_CONTROLLER"
+SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"}
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, told from a later one with the same number by the time of its start ("" where unknown)."""
+
+    pid: int
+    started: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Process:
+        """From the C(pid:starttime) that the action plugin hands over in the environment."""
+        pid, _separator, started = text.partition(":")
+        return cls(int(pid), started)
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        stat = _stat(pid)
+        return cls(pid, stat.started if stat else "")
+
+    def __str__(self) -> str:
+        return f"{self.pid}:{self.started}"
+
+    def alive(self) -> bool:
+        """Whether it runs. Where another user's processes are hidden (hidepid), only its number can be judged by."""
+        stat = _stat(self.pid)
+        if stat:
+            return stat.state not in ("Z", "X") and self.started in ("", stat.started)
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+
+@dataclass(frozen=True)
+class _Stat:
+    command: str
+    state: str
+    parent: int
+    started: str
+
+
+def _stat(pid: int) -> _Stat | None:
+    """What Linux tells about a process (proc(5)); None when it does not exist, or on another system."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return None
+    # The command stands in parentheses and may itself hold spaces and parentheses.
+    head, _separator, tail = text.rpartition(")")
+    fields = tail.split()
+    return _Stat(command=head.partition("(")[2], state=fields[0], parent=int(fields[1]), started=fields[19])
+
+
+def controller_process() -> Process:
+    """The process on whose behalf we run: named by the action plugin, else the nearest ancestor that is no shell.
+
+    Ansible starts a module through one or two shells, which outlive a killed worker.
+    """
+    handed_over = os.environ.get(CONTROLLER_VARIABLE, "")
+    if handed_over:
+        try:
+            return Process.parse(handed_over)
+        except ValueError:
+            pass
+    parent = os.getppid()
+    stat = _stat(parent)
+    while stat and stat.command in SHELLS and stat.parent > 1:
+        parent, stat = stat.parent, _stat(stat.parent)
+    return Process.of(parent)
