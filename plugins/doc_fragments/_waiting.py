@@ -13,6 +13,9 @@ options:
     description:
       - Seconds between two looks at the world while the module waits.
       - Pauses before another attempt are derived from it, from this value up to three times as much.
+      - What fails for a reason that passes by itself (AWS throttles, answers 5xx, loses the connection) is repeated for
+        sixty times as long; for four times as long within a look of a wait, which looks again anyway. Requests that
+        count are not repeated but after a look at what became of them.
     type: float
     default: 5.0
   journal:

@@ -16,14 +16,19 @@ from typing import Any
 from ansible.module_utils.ansible_release import __version__ as ansible_version
 from ansible.module_utils.basic import env_fallback
 
+from ansible_collections.evergreen.eks.plugins.module_utils.aws_repeats import (
+    BUSY,
+    THROTTLED,
+    Repeats,
+    is_no_answer,
+    out_of_order,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, MissingLibrary
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 READ_PREFIXES = ("Describe", "Get", "List", "Head", "BatchGet", "Search", "Lookup")
 CONNECT_TIMEOUT = 10
 READ_TIMEOUT = 60
-# Attempts of the SDK's standard mode: it pauses 1, 2, 4, ... at most 20 s, jittered, so this bounds a call to a minute.
-ATTEMPTS = 7
 
 ACCESS_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedAccess", "Forbidden"}
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
@@ -36,18 +41,6 @@ INVALID_CREDENTIALS = {
     "MissingAuthenticationToken",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
-}
-THROTTLED = {
-    "EC2ThrottledException",
-    "PriorRequestNotComplete",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "TooManyRequestsException",
 }
 
 
@@ -95,14 +88,15 @@ class AwsError(EvergreenError):
 
     default_reason = "aws_error"
 
-    def __init__(self, message: str, *, code: str = "", **rest: Any) -> None:
+    def __init__(self, message: str, *, code: str = "", permanent: bool = False, **rest: Any) -> None:
         super().__init__(message, **rest)
         self.code = code
+        self._permanent = permanent
 
     @property
     def transient(self) -> bool:
         """Whether the same call may well succeed a little later."""
-        return self.reason in ("throttled", "unreachable")
+        return not self._permanent and (self.reason in ("throttled", "unreachable") or self.code in BUSY)
 
 
 class Aws:
@@ -121,7 +115,7 @@ class Aws:
             )
 
     def client(self, service: str) -> Any:
-        """A client whose calls the SDK repeats when that is safe: reads and idempotent calls."""
+        """A client whose requests are repeated while they fail for a passing reason: reads and idempotent calls."""
         return self._client(service, repeats=True)
 
     def client_once(self, service: str) -> Any:
@@ -141,11 +135,13 @@ class Aws:
         )
         if self._params.get("aws_config"):
             config = config.merge(Config(**self._params["aws_config"]))
-        config = config.merge(Config(retries={"mode": "standard", "total_max_attempts": ATTEMPTS if repeats else 1}))
+        config = config.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
         client = self._session.client(
             service, config=config, endpoint_url=self._params.get("endpoint_url"), verify=self._verify()
         )
         client.meta.events.register("before-send", self._before_send)
+        if repeats:
+            client.meta.events.register("needs-retry", Repeats(self._call, self.poll_seconds).needs_retry)
         return client
 
     @property
@@ -230,13 +226,14 @@ def aws_errors(action: str, subject: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _service_error(error.response.get("Error", {}), action, subject) from error
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        raise _service_error(error.response.get("Error", {}), status, action, subject) from error
     except BotoCoreError as error:
         raise _local_error(error, action, subject) from error
 
 
-def _service_error(answer: dict[str, Any], action: str, subject: str) -> AwsError:
-    """What the service answered (``Code``, ``Message``) as an error with reason and remedy."""
+def _service_error(answer: dict[str, Any], status: int, action: str, subject: str) -> AwsError:
+    """What the service answered (``Code``, ``Message``, HTTP status) as an error with reason and remedy."""
     code, text = str(answer.get("Code", "")), str(answer.get("Message", "")).strip()
     what = f"{action} for {subject}"
     if code in ACCESS_DENIED:
@@ -264,6 +261,13 @@ def _service_error(answer: dict[str, Any], action: str, subject: str) -> AwsErro
         return AwsError(
             f"AWS throttles {what} ({code}): {text}",
             reason="throttled",
+            code=code,
+            remedy="Run again a little later: it goes on from here",
+        )
+    if out_of_order(code, status):
+        return AwsError(
+            f"AWS is out of order for {what} ({code or f'HTTP status {status}'}): {text or 'no message'}",
+            reason="unreachable",
             code=code,
             remedy="Run again a little later: it goes on from here",
         )
@@ -303,7 +307,14 @@ def _local_error(error: Exception, action: str, subject: str) -> AwsError:
             reason="credentials_missing",
             remedy="Set access_key and secret_key, profile, or the environment variables of the AWS SDK",
         )
-    if isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError)):
+    if isinstance(error, exceptions.SSLError):
+        return AwsError(
+            f"AWS shows no valid certificate for {action} on {subject}: {error}",
+            reason="unreachable",
+            permanent=True,
+            remedy="Name the certificate authority in aws_ca_bundle, then run again: it goes on from here",
+        )
+    if is_no_answer(error):
         return AwsError(
             f"AWS cannot be reached for {action} on {subject}: {error}",
             reason="unreachable",

@@ -58,7 +58,8 @@ def wait_patiently(
     def attempt() -> tuple[Optional[Look], Optional[EvergreenError]]:
         nonlocal answered
         try:
-            seen = look()
+            with call.look():
+                seen = look()
         except EvergreenError as error:
             if not answered or not getattr(error, "transient", False) or deadline.expired():
                 raise

@@ -63,18 +63,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call,
 
 DETACH_A_CALL = 20
 PODS_NAMED = 5
-# The same call may succeed a little later: AWS was busy with this very group, or had a trouble of its own.
-PASSING = (
-    "InternalError",
-    "InternalFailure",
-    "RequestTimeout",
-    "ResourceContention",
-    "ResourceInUse",
-    "ScalingActivityInProgress",
-    "ServiceUnavailable",
-    "ServiceUnavailableException",
-    "Unavailable",
-)
 # Nothing of the group can be changed with these; the other instances need not be tried.
 HOPELESS = ("access_denied", "credentials_expired", "credentials_invalid", "credentials_missing", "group_not_found")
 
@@ -301,7 +289,7 @@ class Removal:
         gone = [item for item in before if item not in still]
         # Nobody's doing but ours, or somebody else's at the same moment: either way they are on their way out.
         self._tell("detaching" if self.request.method == DETACH else "terminating", gone, counted=False)
-        lasting = not gone and not (error.transient or error.code in PASSING)
+        lasting = not gone and not error.transient
         if lasting or self._deadline.expired():
             for instance_id in still:
                 self._decide(instance_id, Fate("failed", error.reason, str(error)))

@@ -30,6 +30,8 @@ JOURNAL_SCHEMA = 1
 # How many polls an idempotent request that fails for a passing reason is repeated for: 300 s at the default of 5 s,
 # longer than an EKS control plane is away in an update, and than AWS throttles in a busy hour.
 PATIENCE_POLLS = 60
+# The same inside a look of a wait: the wait looks again anyway, and has an end of its own.
+LOOK_POLLS = 4
 
 Look = TypeVar("Look")
 
@@ -99,6 +101,11 @@ class Journal:
                     remedy="Name a file in a directory that exists and is writable, or leave the option out",
                 ) from error
 
+    @property
+    def kept(self) -> bool:
+        """Whether anything is written at all."""
+        return self._file is not None
+
     def write(self, kind: str, **fields: Any) -> None:
         """Append one event. ``text``, where given, is the line that a person sees while the module runs."""
         if self._file is None:
@@ -143,6 +150,7 @@ class Call:
     lifeline: Lifeline = field(default_factory=Lifeline)
     check_mode: bool = False
     hold: Hold | None = None
+    looking: bool = field(default=False, init=False)  # inside a look of a wait
 
     @classmethod
     def of(cls, module: Any) -> Call:
@@ -157,6 +165,19 @@ class Call:
         path = module.params.get("lease")
         hold = Hold(path, patience(poll_seconds)) if path else None
         return cls(clock, journal, lifeline, module.check_mode, hold)
+
+    def patience(self, poll_seconds: float) -> float:
+        """Seconds for which a request that may be repeated is repeated while it fails for a passing reason."""
+        return LOOK_POLLS * poll_seconds if self.looking else patience(poll_seconds)
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """Around one look of a wait: what fails in it for a passing reason is soon left to the wait's next look."""
+        outer, self.looking = self.looking, True
+        try:
+            yield
+        finally:
+            self.looking = outer
 
     def before_change(self, request: str) -> None:
         """The guard that every mutating request passes, AWS and Kubernetes alike.

@@ -33,6 +33,11 @@ options:
   desired_capacity:
     description: Desired capacity. Without it the desired capacity stays.
     type: int
+  expected_desired:
+    description:
+      - The desired capacity from which the sizes asked for were computed. Once somebody else has changed it, such as an
+        autoscaler, nothing is changed, and the module fails with RV(ignore:reason) V(desired_changed).
+    type: int
   only_raise:
     description: Whether a size that is already larger than asked for stays as it is.
     type: bool
@@ -117,6 +122,7 @@ reason:
     - Why the module failed, as one word.
     - V(refused), the sizes cannot be together, or AWS would choose an instance to terminate; nothing was changed.
     - V(capacity_timeout), the sizes are set, but the instances did not come in time.
+    - V(desired_changed), the desired capacity is not O(expected_desired); nothing was changed.
     - V(group_deleting), somebody is deleting the group.
     - V(group_not_found), V(invalid_input), V(access_denied), V(credentials_missing), V(credentials_invalid),
       V(credentials_expired), V(unreachable), V(throttled), V(region_missing), V(aws_error).
@@ -143,7 +149,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, aws_argument_spec
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     SIZES,
     CapacityTimeout,
@@ -165,6 +171,7 @@ def main() -> None:
                 min_size={"type": "int"},
                 max_size={"type": "int"},
                 desired_capacity={"type": "int"},
+                expected_desired={"type": "int"},
                 only_raise={"type": "bool", "default": False},
                 wait={"type": "bool", "default": False},
                 wait_timeout={"type": "float", "default": 1200.0},
@@ -183,7 +190,20 @@ def resize(aws: Aws, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     if timeout < 0:
         raise InvalidInput(f"wait_timeout is {timeout:g}", remedy="Give a number of seconds, or 0 to wait for ever")
     asked = {size: params[size] for size in SIZES}
-    sizing = ensure_sizes(aws, call, name, asked, only_raise=params["only_raise"], counted=wait)
+    expected = params["expected_desired"]
+    sizing = ensure_sizes(
+        aws, call, name, asked, only_raise=params["only_raise"], counted=wait, expected_desired=expected
+    )
+    if not sizing.as_expected:
+        now = sizing.after["desired_capacity"]
+        raise EvergreenError(
+            f"Auto Scaling group {name} has a desired capacity of {now}, not of {expected}",
+            reason="desired_changed",
+            remedy="Somebody else changed it: compute the sizes anew",
+            changed=sizing.changed,
+            before=sizing.before,
+            after=sizing.after,
+        )
     answer = {
         "changed": sizing.changed,
         "before": sizing.before,

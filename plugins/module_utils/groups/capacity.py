@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, WaitTimeout
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.change import set_sizes
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.read import describe_group, scaling_activities
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.records import Activity, Group
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 SIZES = ("min_size", "max_size", "desired_capacity")
 ACTIVITIES_LOOKED_AT = 20
@@ -47,6 +47,7 @@ class Sizing:
     before: dict[str, int]
     after: dict[str, int]
     in_service: int
+    as_expected: bool = True  # else the desired capacity was not the expected one, and nothing was sent any more
 
     @property
     def changed(self) -> bool:
@@ -82,23 +83,43 @@ def ensure_sizes(
     *,
     only_raise: bool = False,
     counted: bool = False,
+    expected_desired: int | None = None,
 ) -> Sizing:
     """Bring the group to these sizes, in one call, with only those that change. Check mode predicts.
 
+    While that call fails for a passing reason, or its answer is lost, the group is looked at before another attempt.
     `counted` says that somebody is about to wait for the instances: a group that does not count in instances is then
-    refused before anything is changed.
+    refused before anything is changed. With `expected_desired` nothing is sent once somebody else has changed the
+    desired capacity: what is asked was computed from that number.
     """
-    group = _living_group(aws, name)
-    if counted:
-        _countable(group)
-    changes = planned_sizes(group, asked, only_raise)
-    if not changes or call.check_mode:
-        return Sizing(group.sizes, {**group.sizes, **changes}, len(group.in_service))
-    texts = [f"{size_name} {group.sizes[size_name]} -> {size}" for size_name, size in changes.items()]
-    call.journal.write("resize", asg_name=name, text=", ".join(texts), sizes=changes)
-    set_sizes(aws, name, **changes)
+    deadline = Deadline(call.clock, call.patience(aws.poll_seconds))
+    heartbeat = Heartbeat(call)
+    before: Group | None = None
+    sent = False
+    while True:
+        group = _living_group(aws, name)
+        before = before or group
+        if counted:
+            _countable(group)
+        ours = {expected_desired, asked.get("desired_capacity") if sent else expected_desired}
+        if expected_desired is not None and group.desired_capacity not in ours:
+            return Sizing(before.sizes, group.sizes, len(group.in_service), as_expected=False)
+        changes = planned_sizes(group, asked, only_raise)
+        if not changes or call.check_mode:
+            return Sizing(before.sizes, {**group.sizes, **changes}, len(group.in_service))
+        texts = [f"{size_name} {group.sizes[size_name]} -> {size}" for size_name, size in changes.items()]
+        call.journal.write("resize", asg_name=name, text=", ".join(texts), sizes=changes)
+        sent = True
+        try:
+            set_sizes(aws, name, **changes)
+            break
+        except AwsError as error:
+            if not error.transient or deadline.expired():
+                raise
+            heartbeat.beat(f"no answer for now, trying on: {error}", asg_name=name)
+        call.clock.sleep(min(aws.poll_seconds, deadline.remaining()))
     after = _living_group(aws, name)
-    return Sizing(group.sizes, after.sizes, len(after.in_service))
+    return Sizing(before.sizes, after.sizes, len(after.in_service))
 
 
 def wait_in_service(aws: Aws, call: Call, name: str, wanted: int, timeout: float, poll_seconds: float) -> int:
@@ -108,15 +129,16 @@ def wait_in_service(aws: Aws, call: Call, name: str, wanted: int, timeout: float
     seconds, 0 waits for ever; throttling and lost connections are waited out. Raises CapacityTimeout with the members'
     states and the scaling activity's own text.
     """
-    deadline = Deadline(call.clock, timeout)
     try:
-        group = wait_until(
-            _patiently(lambda: _living_group(aws, name), deadline),
+        group = wait_patiently(
+            lambda: _living_group(aws, name),
             lambda group: len(group.in_service) >= still_wanted(group, wanted),
-            clock=call.clock,
-            deadline=deadline,
+            call=call,
+            deadline=Deadline(call.clock, timeout),
             interval=poll_seconds,
-            on_wait=_reporter(call, wanted),
+            heartbeat=Heartbeat(call),
+            describe=lambda group: _progress(group, wanted),
+            connected=False,
         )
     except WaitTimeout as error:
         raise _timed_out(aws, error.last, wanted, timeout) from error
@@ -205,21 +227,6 @@ def _living_group(aws: Aws, name: str) -> Group:
     return group
 
 
-def _patiently(look: Callable[[], Group], deadline: Deadline) -> Callable[[], Group]:
-    """The look, which answers what it saw last while AWS throttles or cannot be reached, until the deadline."""
-    seen: list[Group] = []
-
-    def again() -> Group:
-        try:
-            seen[:] = [look()]
-        except AwsError as error:
-            if not seen or not error.transient or deadline.expired():
-                raise
-        return seen[0]
-
-    return again
-
-
 def _countable(group: Group) -> None:
     if group.weighted:
         raise _refusal(
@@ -235,21 +242,14 @@ def _states(group: Group) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(counted.items())) or "no members"
 
 
-def _reporter(call: Call, wanted: int) -> Callable[[Group], None]:
-    heartbeat = Heartbeat(call)
-
-    def report(group: Group) -> None:
-        number = still_wanted(group, wanted)
-        text = f"{len(group.in_service)} of {number} instances InService ({_states(group)})"
-        heartbeat.beat(text, asg_name=group.name, in_service=len(group.in_service), wanted=number)
-
-    return report
+def _progress(group: Group, wanted: int) -> str:
+    return f"{len(group.in_service)} of {still_wanted(group, wanted)} instances InService ({_states(group)})"
 
 
 def _timed_out(aws: Aws, group: Group, wanted: int, timeout: float) -> CapacityTimeout:
     number = still_wanted(group, wanted)
-    count = f"{len(group.in_service)} of {number} instances InService after {timeout:g} s ({_states(group)})"
-    parts = [f"Auto Scaling group {group.name} has {count}"]
+    count = f"{len(group.in_service)} of {number} instances InService after {timeout:g} s"
+    parts = [f"Auto Scaling group {group.name} has {count} ({_states(group)})"]
     if "Launch" in group.suspended:
         parts.append(f"Its process Launch is suspended ({group.suspended['Launch'] or 'no reason given'})")
     activity = _ask_blocking_activity(aws, group.name)

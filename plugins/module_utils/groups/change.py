@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Changing Auto Scaling groups and EC2 instances: one function a verb, no decisions.
 
-Everything here but terminate_in_group and detach is absolute, so that it may be repeated. Those two count, so they are
-sent exactly once; read the membership again before another attempt.
+Everything here but terminate_in_group and detach is absolute, and repeated while it fails for a passing reason
+(aws_repeats). Those two count, so they are sent exactly once; read the membership again before another attempt. So are
+sizes: between two attempts somebody else may have changed them, and what was harmless may cost an instance then.
 """
 
 from __future__ import annotations
@@ -31,9 +32,6 @@ END_A_CALL = 100  # TerminateInstances takes 1,000; one stale id fails the whole
 TAG_KEY_LENGTH = 128
 TAG_VALUE_LENGTH = 256
 
-# What Auto Scaling answers while it is busy with this very group; the same call succeeds a little later.
-CONTENTION = ("ResourceContention", "ResourceInUse", "ScalingActivityInProgress")
-CONTENTION_ATTEMPTS = 7
 UNKNOWN_INSTANCE = ("InvalidInstanceID.NotFound", "InvalidID")
 
 
@@ -45,7 +43,7 @@ def set_sizes(
     max_size: int | None = None,
     desired_capacity: int | None = None,
 ) -> None:
-    """Set those sizes that are given, in one call; the others are not sent.
+    """Set those sizes that are given, in one call that is sent once; the others are not sent.
 
     AWS moves the desired capacity by itself where a new minimum or maximum leaves it outside; `capacity.planned_sizes`
     refuses such a request.
@@ -53,12 +51,15 @@ def set_sizes(
     sizes = {"MinSize": min_size, "MaxSize": max_size, "DesiredCapacity": desired_capacity}
     given = {key: value for key, value in sizes.items() if value is not None}
     if given:
-        _update(aws, name, **given)
+        send = aws.client_once("autoscaling").update_auto_scaling_group
+        _send(name, send, "UpdateAutoScalingGroup", AutoScalingGroupName=name, **given)
 
 
 def set_protects_new(aws: Aws, name: str, protects: bool) -> None:
     """Whether instances that the group launches from now on are protected from scale-in."""
-    _update(aws, name, NewInstancesProtectedFromScaleIn=protects)
+    send = _autoscaling(aws).update_auto_scaling_group
+    request = {"AutoScalingGroupName": name, "NewInstancesProtectedFromScaleIn": protects}
+    _send(name, send, "UpdateAutoScalingGroup", **request)
 
 
 def set_protection(aws: Aws, name: str, ids: Iterable[str], protected: bool) -> list[str]:
@@ -76,14 +77,14 @@ def suspend_processes(aws: Aws, name: str, processes: Sequence[str]) -> None:
     """Suspend these scaling processes. None given means none (AWS would take it for all)."""
     if processes:
         send = _autoscaling(aws).suspend_processes
-        _repeated(aws, name, send, "SuspendProcesses", AutoScalingGroupName=name, ScalingProcesses=list(processes))
+        _send(name, send, "SuspendProcesses", AutoScalingGroupName=name, ScalingProcesses=list(processes))
 
 
 def resume_processes(aws: Aws, name: str, processes: Sequence[str]) -> None:
     """Resume these scaling processes. None given means none (AWS would take it for all)."""
     if processes:
         send = _autoscaling(aws).resume_processes
-        _repeated(aws, name, send, "ResumeProcesses", AutoScalingGroupName=name, ScalingProcesses=list(processes))
+        _send(name, send, "ResumeProcesses", AutoScalingGroupName=name, ScalingProcesses=list(processes))
 
 
 def tag_group(aws: Aws, name: str, tags: Mapping[str, str]) -> None:
@@ -91,14 +92,14 @@ def tag_group(aws: Aws, name: str, tags: Mapping[str, str]) -> None:
     _check_lengths(tags, f"Auto Scaling group {name}")
     entries = [{**_group_tag(name, key), "Value": value, "PropagateAtLaunch": False} for key, value in tags.items()]
     if entries:
-        _repeated(aws, name, _autoscaling(aws).create_or_update_tags, "CreateOrUpdateTags", Tags=entries)
+        _send(name, _autoscaling(aws).create_or_update_tags, "CreateOrUpdateTags", Tags=entries)
 
 
 def untag_group(aws: Aws, name: str, keys: Iterable[str]) -> None:
     """Take these tags off the group; those that it does not have are no error."""
     entries = [_group_tag(name, key) for key in keys]
     if entries:
-        _repeated(aws, name, _autoscaling(aws).delete_tags, "DeleteTags", Tags=entries)
+        _send(name, _autoscaling(aws).delete_tags, "DeleteTags", Tags=entries)
 
 
 def tag_instances(aws: Aws, ids: Iterable[str], tags: Mapping[str, str]) -> list[str]:
@@ -194,28 +195,10 @@ def _autoscaling(aws: Aws) -> Any:
     return aws.client("autoscaling")
 
 
-def _update(aws: Aws, name: str, **changes: Any) -> None:
-    send = _autoscaling(aws).update_auto_scaling_group
-    _repeated(aws, name, send, "UpdateAutoScalingGroup", AutoScalingGroupName=name, **changes)
-
-
-def _repeated(aws: Aws, name: str, send: Callable[..., Any], operation: str, **request: Any) -> None:
-    """Send an absolute request about a group, again while AWS is busy with that group."""
-    for pause in (*contention_pauses(aws.poll_seconds), None):
-        try:
-            with group_errors(f"autoscaling:{operation}", name):
-                send(**request)
-            return
-        except AwsError as error:
-            if pause is None or error.code not in CONTENTION:
-                raise
-            aws.call.clock.sleep(pause)
-
-
-def contention_pauses(poll_seconds: float) -> list[float]:
-    """Seconds before each further attempt: from at most one, doubling, up to three polls (45 s in all by default)."""
-    first = min(poll_seconds, 1.0)
-    return [min(first * 2**attempt, 3 * poll_seconds) for attempt in range(CONTENTION_ATTEMPTS - 1)]
+def _send(name: str, send: Callable[..., Any], operation: str, **request: Any) -> None:
+    """Send a request about a group."""
+    with group_errors(f"autoscaling:{operation}", name):
+        send(**request)
 
 
 def _protect(aws: Aws, name: str, ids: list[str], protected: bool) -> list[str]:
@@ -238,7 +221,7 @@ def _protect(aws: Aws, name: str, ids: list[str], protected: bool) -> list[str]:
 def _set_protection(aws: Aws, name: str, ids: list[str], protected: bool) -> None:
     send = _autoscaling(aws).set_instance_protection
     request = {"AutoScalingGroupName": name, "InstanceIds": ids, "ProtectedFromScaleIn": protected}
-    _repeated(aws, name, send, "SetInstanceProtection", **request)
+    _send(name, send, "SetInstanceProtection", **request)
 
 
 def _on_existing(aws: Aws, action: str, ids: list[str], size: int, send: Callable[[list[str]], Any]) -> list[str]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from botocore import exceptions
 from unit.fakes import Answer, FakeClock, scripted_server
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError, aws_errors, is_mutating
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput, ParentGone
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Journal
 
 KEYS = {"access_key": "AKIAEVERGREENTOOL00", "secret_key": "secret"}
 THROTTLING = Answer(
@@ -61,7 +62,8 @@ def failure(code: str, message: str = "the text") -> exceptions.ClientError:
         (exceptions.NoRegionError(), "region_missing", "Set the option region"),
         (exceptions.EndpointConnectionError(endpoint_url="https://x"), "unreachable", "Check network"),
         (exceptions.ReadTimeoutError(endpoint_url="https://x"), "unreachable", "Check network"),
-        (exceptions.SSLError(endpoint_url="https://x", error="bad"), "unreachable", "Check network"),
+        (exceptions.SSLError(endpoint_url="https://x", error="bad"), "unreachable", "aws_ca_bundle"),
+        (failure("InternalFailure"), "unreachable", "AWS is out of order for autoscaling:SetDesiredCapacity"),
         (exceptions.SSOTokenLoadError(error_msg="x"), "credentials_expired", "aws sso login"),
         (exceptions.ParamValidationError(report="x"), "aws_error", "Parameter validation failed"),
     ],
@@ -133,8 +135,92 @@ def test_a_call_that_must_not_be_repeated_is_sent_once() -> None:
 
 def test_other_calls_are_repeated_when_throttled_and_name_who_asks() -> None:
     with scripted_server(THROTTLING, DONE) as server:
-        aws(endpoint_url=server.url).client("autoscaling").set_desired_capacity(
-            AutoScalingGroupName="shared", DesiredCapacity=3
-        )
+        set_desired(aws(endpoint_url=server.url))
     assert len(server.requests) == 2
     assert "evergreen.eks" in server.requests[0].headers["User-Agent"]
+
+
+def error(status: int, code: str) -> Answer:
+    return Answer(status, f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>".encode())
+
+
+def set_desired(connection: Aws) -> None:
+    with aws_errors("autoscaling:SetDesiredCapacity", "Auto Scaling group shared"):
+        connection.client("autoscaling").set_desired_capacity(AutoScalingGroupName="shared", DesiredCapacity=3)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        error(400, "RequestLimitExceeded"),
+        error(400, "ScalingActivityInProgress"),
+        error(500, "InternalFailure"),
+        Answer(503, b"<html>no XML at all</html>"),
+        error(429, "Whatever"),
+        Answer(0),
+    ],
+    ids=lambda answer: str(answer.status),
+)
+def test_what_passes_by_itself_is_waited_out_without_the_sdk_own_pauses(trouble: Answer) -> None:
+    call = Call(clock=FakeClock())
+    with scripted_server(trouble, trouble, trouble, DONE) as server:
+        set_desired(aws(call, endpoint_url=server.url))
+    assert len(server.requests) == 4
+    one, two, four = call.clock.sleeps
+    assert 0.5 <= one <= 1 <= two <= 2 <= four <= 4
+
+
+@pytest.mark.parametrize(
+    "answer", [error(400, "ValidationError"), error(403, "AccessDenied"), error(403, "ExpiredToken")]
+)
+def test_what_does_not_pass_is_sent_once(answer: Answer) -> None:
+    with scripted_server(answer) as server, pytest.raises(AwsError) as raised:
+        set_desired(aws(endpoint_url=server.url))
+    assert len(server.requests) == 1 and not raised.value.transient
+
+
+def test_the_patience_has_an_end() -> None:
+    call = Call(clock=FakeClock())
+    with scripted_server(*[THROTTLING] * 1000) as server, pytest.raises(AwsError) as raised:
+        set_desired(aws(call, endpoint_url=server.url, poll_seconds=2.0))
+    assert raised.value.reason == "throttled" and raised.value.transient
+    assert sum(call.clock.sleeps) == pytest.approx(120)
+
+
+def test_in_the_look_of_a_wait_it_ends_soon_because_the_wait_looks_again() -> None:
+    call = Call(clock=FakeClock())
+    with scripted_server(*[THROTTLING] * 1000) as server, pytest.raises(AwsError), call.look():
+        set_desired(aws(call, endpoint_url=server.url, poll_seconds=2.0))
+    assert sum(call.clock.sleeps) == pytest.approx(8)
+
+
+@pytest.mark.parametrize(
+    ("in_a_run", "seconds"), [(False, 15), (True, 300)], ids=["by itself", "in a run that has reached AWS before"]
+)
+def test_an_address_that_never_answered_is_likelier_wrong(tmp_path: Path, in_a_run: bool, seconds: float) -> None:
+    clock = FakeClock()
+    call = Call(clock=clock, journal=Journal(str(tmp_path / "journal") if in_a_run else None, clock))
+    with pytest.raises(AwsError) as raised:
+        set_desired(aws(call, endpoint_url="http://127.0.0.1:9"))
+    assert raised.value.reason == "unreachable"
+    assert sum(clock.sleeps) == pytest.approx(seconds)
+
+
+def test_the_journal_says_what_is_waited_for(tmp_path: Path) -> None:
+    clock, path = FakeClock(), tmp_path / "journal"
+    with scripted_server(THROTTLING, THROTTLING, DONE) as server:
+        set_desired(aws(Call(clock=clock, journal=Journal(str(path), clock)), endpoint_url=server.url))
+    (line,) = path.read_text().splitlines()
+    assert json.loads(line)["text"] == ("no answer to autoscaling:SetDesiredCapacity for now (Throttling), trying on")
+
+
+def test_a_change_is_not_repeated_once_the_playbook_has_ended() -> None:
+    class Ended:
+        def check(self) -> None:
+            if server.requests:
+                raise ParentGone("The process 1 that started this module has ended")
+
+    call = Call(clock=FakeClock(), lifeline=Ended())
+    with scripted_server(THROTTLING, DONE) as server, pytest.raises(ParentGone):
+        set_desired(aws(call, endpoint_url=server.url))
+    assert len(server.requests) == 1

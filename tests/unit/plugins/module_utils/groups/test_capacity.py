@@ -114,7 +114,7 @@ def test_before_and_after_are_as_described() -> None:
     with scripted_aws() as script:
         script.expect_group(*members)
         request = {"AutoScalingGroupName": "shared", "MaxSize": 12}
-        script.expect("autoscaling", "update_auto_scaling_group", {}, **request)
+        script.expect("autoscaling", "update_auto_scaling_group", {}, once=True, **request)
         script.expect_group(*members, MaxSize=12, DesiredCapacity=4)  # meanwhile somebody else wanted one more
 
         sizing = ensure_sizes(script.aws, script.call, "shared", {"max_size": 12, "desired_capacity": None})
@@ -122,6 +122,60 @@ def test_before_and_after_are_as_described() -> None:
     assert sizing.changed
     assert sizing.before == {"min_size": 1, "max_size": 10, "desired_capacity": 3}
     assert sizing.after == {"min_size": 1, "max_size": 12, "desired_capacity": 4}
+
+
+GROW = {"AutoScalingGroupName": "shared", "DesiredCapacity": 4}
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["nothing was done", "only the answer was lost"])
+def test_a_call_that_fails_for_a_passing_reason_is_sent_again_only_after_a_look(done: bool) -> None:
+    members = [member_entry(instance_id) for instance_id in IDS[:3]]
+    with scripted_aws() as script:
+        script.expect_group(*members)
+        script.fail("autoscaling", "update_auto_scaling_group", "Throttling", "Rate exceeded", once=True, **GROW)
+        script.expect_group(*members, DesiredCapacity=4 if done else 3)
+        if not done:
+            script.expect("autoscaling", "update_auto_scaling_group", {}, once=True, **GROW)
+            script.expect_group(*members, DesiredCapacity=4)
+
+        sizing = ensure_sizes(script.aws, script.call, "shared", {"desired_capacity": 4}, expected_desired=3)
+
+    assert sizing.changed and sizing.as_expected
+    assert (sizing.before["desired_capacity"], sizing.after["desired_capacity"]) == (3, 4)
+
+
+@pytest.mark.parametrize("now", [2, 4, 5], ids=["lowered", "raised to the very number", "raised"])
+def test_nothing_is_sent_once_somebody_else_has_changed_the_desired_capacity(now: int) -> None:
+    with scripted_aws() as script:
+        script.expect_group(DesiredCapacity=now)
+
+        sizing = ensure_sizes(script.aws, script.call, "shared", {"desired_capacity": 4}, expected_desired=3)
+
+    assert not sizing.as_expected and not sizing.changed
+
+
+def test_nor_after_an_attempt_that_may_have_been_made() -> None:
+    with scripted_aws() as script:
+        script.expect_group(DesiredCapacity=3)
+        script.fail("autoscaling", "update_auto_scaling_group", "InternalFailure", "Sorry", once=True, **GROW)
+        script.expect_group(DesiredCapacity=5)
+
+        sizing = ensure_sizes(script.aws, script.call, "shared", {"desired_capacity": 4}, expected_desired=3)
+
+    assert not sizing.as_expected
+
+
+def test_a_throttled_change_of_sizes_is_given_up_when_the_patience_is_over() -> None:
+    with scripted_aws() as script:
+        for _attempt in range(61):
+            script.expect_group(DesiredCapacity=3)
+            script.fail("autoscaling", "update_auto_scaling_group", "Throttling", "Rate exceeded", once=True, **GROW)
+
+        with pytest.raises(AwsError, match="throttles") as raised:
+            ensure_sizes(script.aws, script.call, "shared", {"desired_capacity": 4})
+
+    assert raised.value.reason == "throttled"
+    assert sum(script.clock.sleeps) == 300
 
 
 def test_check_mode_predicts() -> None:

@@ -15,7 +15,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     detach,
     resume_processes,
     set_protection,
-    set_protects_new,
     set_sizes,
     stop_instances,
     suspend_processes,
@@ -47,7 +46,9 @@ def reservations(*ids: str) -> dict:
 )
 def test_sizes_go_in_one_call_that_carries_only_what_is_given(sizes: dict, request_: dict) -> None:
     with scripted_aws() as script:
-        script.expect("autoscaling", "update_auto_scaling_group", {}, AutoScalingGroupName="shared", **request_)
+        script.expect(
+            "autoscaling", "update_auto_scaling_group", {}, once=True, AutoScalingGroupName="shared", **request_
+        )
 
         set_sizes(script.aws, "shared", **sizes)
 
@@ -68,35 +69,11 @@ def test_nothing_given_nothing_sent() -> None:
         assert terminate_instances(script.aws, []) == []
 
 
-def test_while_aws_is_busy_with_the_group_the_call_is_repeated() -> None:
-    request = {"AutoScalingGroupName": "shared", "NewInstancesProtectedFromScaleIn": True}
-    with scripted_aws() as script:
-        for _attempt in range(2):
-            script.fail("autoscaling", "update_auto_scaling_group", "ScalingActivityInProgress", "busy", **request)
-        script.expect("autoscaling", "update_auto_scaling_group", {}, **request)
-
-        set_protects_new(script.aws, "shared", True)
-
-    assert script.clock.sleeps == [1.0, 2.0]
-
-
-def test_but_not_for_ever() -> None:
-    request = {"AutoScalingGroupName": "shared", "ScalingProcesses": ["AZRebalance"]}
-    with scripted_aws() as script:
-        for _attempt in range(7):
-            script.fail("autoscaling", "suspend_processes", "ResourceContention", "busy", **request)
-
-        with pytest.raises(AwsError, match="autoscaling:SuspendProcesses for Auto Scaling group shared failed: busy"):
-            suspend_processes(script.aws, "shared", ["AZRebalance"])
-
-    assert script.clock.sleeps == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
-
-
 def test_a_group_that_was_deleted_meanwhile() -> None:
     with scripted_aws() as script:
         text = "AutoScalingGroup name not found - AutoScalingGroup shared not found"
         request = {"AutoScalingGroupName": "shared", "MaxSize": 8}
-        script.fail("autoscaling", "update_auto_scaling_group", "ValidationError", text, **request)
+        script.fail("autoscaling", "update_auto_scaling_group", "ValidationError", text, once=True, **request)
 
         with pytest.raises(GroupNotFound, match="Auto Scaling group shared no longer exists"):
             set_sizes(script.aws, "shared", max_size=8)
