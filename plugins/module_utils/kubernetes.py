@@ -99,6 +99,7 @@ class KubernetesClient:
         self._longest_pause = 3 * poll_seconds
         self._answered = False
         self.retry_seconds = RETRY_SECONDS
+        self.read_timeout: float = READ_TIMEOUT
 
     @classmethod
     def connect(cls, params: dict[str, Any], aws: Aws, call: Call, pool_size: int = 32) -> KubernetesClient:
@@ -106,6 +107,16 @@ class KubernetesClient:
         Kubernetes yet."""
         connection = connect(params, aws, call.clock, pool_size)
         return cls(connection, call, poll_seconds=params.get("poll_seconds") or 5.0)
+
+    def after_fork(self, call: Call, *, read_timeout: float) -> KubernetesClient:
+        """The same API for a process that was forked from this one, over connections of its own.
+
+        Each request is sent once, and its answer awaited for ``read_timeout`` seconds.
+        """
+        self._connection.pool.clear()
+        client = KubernetesClient(self._connection, call)
+        client.retry_seconds, client.read_timeout = 0.0, read_timeout
+        return client
 
     @property
     def host(self) -> str:
@@ -218,7 +229,7 @@ class KubernetesClient:
         query: dict[str, Any],
         body: Any,
         content_type: str | None,
-        read_timeout: float = READ_TIMEOUT,
+        read_timeout: float | None = None,
     ) -> Any:
         """An answer with a status below 300, asked for a second time with a new token after a 401."""
         try:
@@ -229,7 +240,13 @@ class KubernetesClient:
         return self._send(method, path, query, body, content_type, read_timeout)
 
     def _send(
-        self, method: str, path: str, query: dict[str, Any], body: Any, content_type: str | None, read_timeout: float
+        self,
+        method: str,
+        path: str,
+        query: dict[str, Any],
+        body: Any,
+        content_type: str | None,
+        read_timeout: float | None,
     ) -> Any:
         from urllib3 import exceptions
         from urllib3.util import Timeout
@@ -251,7 +268,7 @@ class KubernetesClient:
                 retries=False,
                 redirect=False,
                 preload_content="watch" not in query,
-                timeout=Timeout(connect=CONNECT_TIMEOUT, read=read_timeout),
+                timeout=Timeout(connect=CONNECT_TIMEOUT, read=read_timeout or self.read_timeout),
             )
             self._answered = True
             if response.status >= 300:
