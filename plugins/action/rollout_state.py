@@ -7,7 +7,12 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.plugin_utils.progress_action import ProgressAction
-from ansible_collections.evergreen.eks.plugins.plugin_utils.provenance import awx_job_id, operator, resume_command
+from ansible_collections.evergreen.eks.plugins.plugin_utils.provenance import (
+    awx_job_id,
+    operator,
+    restore_command,
+    resume_command,
+)
 
 
 class ActionModule(ProgressAction):
@@ -16,6 +21,7 @@ class ActionModule(ProgressAction):
     def module_arguments(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         known = {
             "resume_command": resume_command(variables),
+            "restore_command": restore_command(variables),
             "operator": operator(variables),
             "awx_job_id": awx_job_id(variables),
         }

@@ -33,6 +33,8 @@ MEMBER_TAG = "evergreen.eks/member"  # on each instance that was a member at the
 DEPARTURE_TAG = "evergreen.eks/departure"  # on each instance that is about to be removed
 ALL_INSTANCE_TAGS = (MEMBER_TAG, DEPARTURE_TAG)
 
+SURPLUS = "surplus"  # the reason why an instance goes that this run itself had launched
+
 
 class CheckpointError(EvergreenError):
     """A checkpoint that cannot be used; `reason` is checkpoint_corrupt, checkpoint_newer or checkpoint_foreign."""
@@ -199,6 +201,7 @@ class Checkpoint:
     departing_turn: int = 0  # ... at this turn of the ledger
     stages: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)  # operator, awx_job_id
+    holder: str = ""  # label of the playbook run that works on it
     ended: str = ""
 
     @property
@@ -216,6 +219,18 @@ class Checkpoint:
             reason="invalid_input",
             remedy="Run the rollout from its beginning",
         )
+
+    def keep_the_rest(self) -> list[str]:
+        """Select nobody any more; answers the old instances that therefore stay."""
+        kept = [name for name in self.remaining if self.hosts[name].reason != SURPLUS]
+        for name in kept:
+            del self.hosts[name]
+        self.waves = [
+            replace(wave, instances=left, finished=all(self.hosts[name].finished for name in left))
+            for wave in self.waves
+            if (left := tuple(name for name in wave.instances if name in self.hosts))
+        ]
+        return kept
 
     def replace_wave(self, changed: Wave) -> None:
         self.waves = [changed if wave.number == changed.number else wave for wave in self.waves]

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the evergreen.eks project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The last stages of a rollout: restore, finish, and the words with which an unfinished run stops."""
+"""The last stages of a rollout: what is to be put back, and the proof that all is."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils import zones
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     ALL_GROUP_TAGS,
     ALL_INSTANCE_TAGS,
-    RUN_TAG,
+    SURPLUS,
     Checkpoint,
     Obligation,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, sentence
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
-    describe_group,
     scaling_activities,
-    tag_group,
     untag_group,
     untag_instances,
 )
@@ -29,29 +26,20 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     Rollout,
     Standing,
     elapsed,
-    marks_of,
     names,
     take_up,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, describe_target, latest
+from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import Unfinished
 
 REBALANCE = "AZRebalance"
-
-
-class Unfinished(EvergreenError):
-    """The run has not reached its end; running it again goes on."""
-
-    default_reason = "unfinished"
-
-    def __str__(self) -> str:
-        return f"{sentence(self.message)} {self.remedy}"  # the remedy ends with a command: no full stop behind it
 
 
 def restore(rollout: Rollout) -> dict[str, Any]:
     """What is to be put back now: each obligation that is still as we left it, and where that does no harm."""
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
-    group, owed = scene.group, checkpoint.obligations
+    group = scene.group
     desired = _without_ghosts(rollout, standing)
     checkpoint.stages.setdefault("restore", rollout.call.clock.timestamp())
     rollout.save(checkpoint, scene)
@@ -59,6 +47,15 @@ def restore(rollout: Rollout) -> dict[str, Any]:
         "changed": True,
         "min_ready": group.desired_capacity - checkpoint.ledger.held - len(_absent_before(checkpoint, scene)),
         "desired_capacity": desired if desired != group.desired_capacity else None,
+        **to_put_back(standing, desired),
+    }
+
+
+def to_put_back(standing: Standing, desired: int) -> dict[str, Any]:
+    """What of maximum size, processes, protection and node marks is still as we left it, once `desired` is so."""
+    checkpoint, scene = standing.checkpoint, standing.scene
+    group, owed = scene.group, checkpoint.obligations
+    return {
         "max_size": _max_size(owed.max_size, group.max_size, desired),
         "processes": [name for name in owed.processes if name in group.suspended and not _stays(name, standing)],
         "unprotect_instance_ids": _to_unprotect(checkpoint, scene),
@@ -91,10 +88,9 @@ def finish(rollout: Rollout) -> dict[str, Any]:
     untag_group(rollout.aws, rollout.asg_name, list(ALL_GROUP_TAGS))
     untag_instances(rollout.aws, [member.instance_id for member in scene.group.members], list(ALL_INSTANCE_TAGS))
     archive = rollout.store.archive(checkpoint.run_id)
-    rollout.store.release(rollout.holder)
     result = outcome(checkpoint, scene, shifted)
     rollout.say("finished", f"finished: {result['summary']}", run=checkpoint.run_id)
-    return {"changed": True, "result": {**result, "checkpoint": archive, "journal": str(rollout.store.journal)}}
+    return {"changed": True, "result": {**result, "checkpoint": archive, "journal": str(rollout.journal)}}
 
 
 def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[str, Any]:
@@ -102,7 +98,7 @@ def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[st
     new = sorted(
         (h for h in scene.counting if h.instance_id not in checkpoint.members_before), key=lambda h: h.instance_id
     )
-    gone = {name: host for name, host in checkpoint.hosts.items() if host.finished and host.reason != "surplus"}
+    gone = {name: host for name, host in checkpoint.hosts.items() if host.finished and host.reason != SURPLUS}
     seconds = elapsed(checkpoint.started, checkpoint.ended)
     return {
         "outcome": "finished",
@@ -129,56 +125,6 @@ def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[st
         "summary": f"{len(gone)} instances replaced in {seconds} s, desired capacity "
         f"{checkpoint.sizes_before['desired_capacity']} -> {scene.group.desired_capacity}",
     }
-
-
-def fail(rollout: Rollout, stage: str, cause: str, resume_command: str) -> None:
-    """Record where the run stopped, give the group back, and say so with the way on. Always raises Unfinished."""
-    checkpoint = _own_checkpoint(rollout)
-    progress = ""
-    if checkpoint and not checkpoint.ended:
-        checkpoint.stages["failed"] = rollout.call.clock.timestamp()
-        rollout.store.save(checkpoint)
-        progress = _progress(checkpoint)
-        rollout.say("failed", f"stopped in {stage}: {cause}", run=checkpoint.run_id, stage=stage)
-        _give_the_mark_back(rollout, checkpoint)
-    rollout.store.release(rollout.holder)
-    raise unfinished(rollout.asg_name, rollout.cluster_name, stage, cause, resume_command, progress)
-
-
-def _give_the_mark_back(rollout: Rollout, checkpoint: Checkpoint) -> None:
-    """Say on the group that nobody holds it now; where AWS does not answer, the next run has to find out by itself."""
-    try:
-        if RUN_TAG in describe_group(rollout.aws, rollout.asg_name).tags:
-            tag_group(rollout.aws, rollout.asg_name, {RUN_TAG: marks_of(checkpoint, "").as_tags()[RUN_TAG]})
-    except EvergreenError:
-        return
-
-
-def _own_checkpoint(rollout: Rollout) -> Optional[Checkpoint]:
-    """The checkpoint, unless another run holds the group: then it is not ours to write to."""
-    try:
-        if rollout.settings.lock:
-            rollout.store.claim(rollout.holder)
-        return rollout.store.load()
-    except EvergreenError:
-        return None
-
-
-def unfinished(
-    asg_name: str, cluster_name: str, stage: str, cause: str, resume_command: str, progress: str = ""
-) -> Unfinished:
-    """The last words of a run that stopped: where, how far it came, why, and the command that goes on."""
-    head = f"Node group {asg_name} of cluster {cluster_name} is not finished: it stopped in '{stage}'{progress}"
-    return Unfinished(
-        f"{head}. {cause.rstrip('.')}", remedy=f"To go on: {resume_command or 'run it again'}", stage=stage
-    )
-
-
-def _progress(checkpoint: Checkpoint) -> str:
-    done = len(checkpoint.hosts) - len(checkpoint.remaining)
-    half = [f"{name} ({_furthest(checkpoint, name)})" for name in checkpoint.remaining if checkpoint.hosts[name].times]
-    begun = f"; begun with: {names(half)}" if half else ""
-    return f", {done} of {len(checkpoint.hosts)} instances are replaced{begun}"
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------
@@ -281,7 +227,3 @@ def _shifted(standing: Standing) -> list[str]:
 def _state(scene: Scene, instance_id: str) -> str:
     member = scene.group.member(instance_id)
     return member.lifecycle_state if member else "gone"
-
-
-def _furthest(checkpoint: Checkpoint, instance_id: str) -> str:
-    return max(checkpoint.hosts[instance_id].times.items(), key=lambda item: item[1])[0]

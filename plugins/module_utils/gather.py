@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils import plan
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
+    SURPLUS,
     Checkpoint,
     CheckpointError,
     HostProgress,
@@ -60,23 +61,28 @@ def gather(rollout: Rollout, wait: bool = False) -> Gathered:
     Raises GroupRefused for a group that cannot be rolled now, CheckpointError and StoreError for a checkpoint that
     cannot be used, TargetChanged for a run that was started for another target, InvalidInput for its settings.
     """
-    known = rollout.store.load()
-    known = None if known and known.ended else known  # ended, only not archived any more
     scene = look(rollout.aws, rollout.client, rollout.asg_name)
     refuse(rollout.aws, scene, rollout.cluster_name)
     uid = cluster_uid(rollout)
-    if known and known.cluster["uid"] != uid:
-        raise CheckpointError(
-            f"the checkpoint {rollout.store.place} belongs to another cluster of the name {rollout.cluster_name}",
-            reason="checkpoint_foreign",
-            remedy="Check which cluster you are connected to, or move the checkpoint away",
-        )
-    if known or scene.marks:
-        return _resume(rollout, scene, known, uid)
+    unfinished = _unfinished(rollout, scene, uid)
+    if unfinished:
+        return _resume(rollout, unfinished, uid)
     scene = _steady(rollout, scene) if wait else scene
     checkpoint = _begin(rollout, scene, uid, scene.group.desired_capacity)
     _select(rollout, checkpoint, scene)
     return _with_waves(rollout, Gathered(scene, checkpoint, resumed=False))
+
+
+def gather_abandoned(rollout: Rollout) -> Optional[Gathered]:
+    """The unfinished run of the node group with nobody selected any more, None where there is none. Saves nothing.
+
+    Raises CheckpointError and StoreError for a checkpoint that cannot be used.
+    """
+    scene = look(rollout.aws, rollout.client, rollout.asg_name)
+    unfinished = _unfinished(rollout, scene, cluster_uid(rollout))
+    if unfinished:
+        unfinished.checkpoint.keep_the_rest()
+    return unfinished
 
 
 def cluster_uid(rollout: Rollout) -> str:
@@ -84,19 +90,35 @@ def cluster_uid(rollout: Rollout) -> str:
     return rollout.client.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
 
 
-def _resume(rollout: Rollout, scene: Scene, known: Optional[Checkpoint], uid: str) -> Gathered:
-    notes = []
-    marks = scene.marks
-    if known is None or (marks and marks.run_id != known.run_id):
+def _unfinished(rollout: Rollout, scene: Scene, uid: str) -> Optional[Gathered]:
+    """The run that was not finished, brought up to date, from its checkpoint or else from its marks."""
+    known = rollout.store.load()
+    known = None if known and known.ended else known  # ended, only not archived any more
+    if known and known.cluster["uid"] != uid:
+        raise CheckpointError(
+            f"the checkpoint {rollout.store.place} belongs to another cluster of the name {rollout.cluster_name}",
+            reason="checkpoint_foreign",
+            remedy="Check which cluster you are connected to, or move the checkpoint away",
+        )
+    marks, notes = scene.marks, []
+    if marks and (known is None or marks.run_id != known.run_id):
         notes.append(f"run {marks.run_id} has no checkpoint here: rebuilt from the marks on the group")
         known = _rebuilt(rollout, scene, marks, uid)
+    if known is None:
+        return None
     bring_up_to_date(rollout, known, scene)
+    return Gathered(scene, known, resumed=True, notes=tuple(notes))
+
+
+def _resume(rollout: Rollout, unfinished: Gathered, uid: str) -> Gathered:
+    """The unfinished run, to be gone on with. Raises TargetChanged."""
+    checkpoint, scene, notes = unfinished.checkpoint, unfinished.scene, unfinished.notes
     if rollout.settings.ignore_checkpoint:
-        notes.append("the nodes are selected anew, as asked; what must be put back is kept")
-        known = _anew(rollout, scene, known, uid)
-    if any(known.hosts[name].reason != "surplus" for name in known.remaining):
-        same_target(known, scene)  # where nobody is left to replace there is only to put back
-    return _with_waves(rollout, Gathered(scene, known, resumed=True, notes=tuple(notes)))
+        notes += ("the nodes are selected anew, as asked; what must be put back is kept",)
+        checkpoint = _anew(rollout, scene, checkpoint, uid)
+    if any(checkpoint.hosts[name].reason != SURPLUS for name in checkpoint.remaining):
+        same_target(checkpoint, scene)  # where nobody is left to replace there is only to put back
+    return _with_waves(rollout, Gathered(scene, checkpoint, resumed=True, notes=notes))
 
 
 def _begin(rollout: Rollout, scene: Scene, uid: str, own_size: int) -> Checkpoint:
@@ -109,8 +131,8 @@ def _begin(rollout: Rollout, scene: Scene, uid: str, own_size: int) -> Checkpoin
         cluster={
             "name": rollout.cluster_name,
             "uid": uid,
-            "account": rollout.aws.account,
-            "region": rollout.aws.region,
+            "account": rollout.place.account,
+            "region": rollout.place.region,
         },
         group={"name": scene.group.name, "arn": scene.group.arn},
         target=scene.target.fingerprint[:SHORT_FINGERPRINT],

@@ -8,7 +8,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.evergreen.eks.plugins.module_utils import plan
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
@@ -21,11 +22,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import tag_group, tagged_instances
-from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
+from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.lease import confirm
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Ledger, Selection
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, causes, describe_target, look
-from ansible_collections.evergreen.eks.plugins.module_utils.store_file import FileStore
+from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, Store
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 SHORT_FINGERPRINT = 23  # "sha256:" and 16 digits: enough to tell targets apart, short enough for a tag
@@ -77,16 +79,30 @@ class Settings:
 
 @dataclass(frozen=True)
 class Rollout:
-    """The rollout of one node group: the doors to AWS and Kubernetes, and the place of its checkpoint."""
+    """The rollout of one node group: the doors to AWS and Kubernetes, its checkpoint, its journal and its lock.
+
+    C(take_hold) takes the lock of the cluster for this playbook run, or does nothing where none is wanted. C(hold) is
+    the file by which the run knows that it has it, "" before or without that.
+    """
 
     aws: Aws
     client: KubernetesClient
     call: Call
-    store: FileStore
-    asg_name: str
-    cluster_name: str
+    store: Store
+    place: Place
+    journal: Path
     settings: Settings
     holder: Holder
+    take_hold: Callable[[], str]
+    hold: str = ""
+
+    @property
+    def asg_name(self) -> str:
+        return self.place.group
+
+    @property
+    def cluster_name(self) -> str:
+        return self.place.cluster
 
     def new_run_id(self) -> str:
         """Sortable and unique: `20261121T010203-4f2a9c`."""
@@ -96,7 +112,8 @@ class Rollout:
     def save(self, checkpoint: Checkpoint, scene: Scene) -> None:
         """Write the marks, then the checkpoint: of two that differ after a kill, the marks are the later word."""
         checkpoint.ledger = checkpoint.ledger.written(scene.group.desired_capacity)
-        tags = marks_of(checkpoint, self.holder.label).as_tags()
+        checkpoint.holder = self.holder.label
+        tags = marks_of(checkpoint).as_tags()
         changed = {key: value for key, value in tags.items() if scene.group.tags.get(key) != value}
         if changed:
             tag_group(self.aws, self.asg_name, changed)
@@ -118,10 +135,11 @@ class Standing:
 def take_up(rollout: Rollout) -> Standing:
     """Read the checkpoint and reality for the next stage of a run that holds the group.
 
-    Raises RunInProgress when another run holds the group by now, CheckpointError when the run's record is gone.
+    Raises LockLost or RunInProgress when another run holds the cluster, or the group, by now, and CheckpointError when
+    the run's record is gone.
     """
-    if rollout.settings.lock:
-        rollout.store.claim(rollout.holder)
+    if rollout.hold:
+        confirm(rollout.client, rollout.hold)
     checkpoint = rollout.store.load()
     scene = look(rollout.aws, rollout.client, rollout.asg_name)
     if checkpoint is None or scene.marks is None or scene.marks.run_id != checkpoint.run_id:
@@ -129,6 +147,12 @@ def take_up(rollout: Rollout) -> Standing:
             f"the record of the run on node group {rollout.asg_name} disappeared while it was under way",
             reason="checkpoint_foreign",
             remedy="Somebody else worked on this group; look at it, then run the rollout again from its beginning",
+        )
+    if scene.marks.holder != rollout.holder.label:
+        raise RunInProgress(
+            f"node group {rollout.asg_name} was taken up by another run ({scene.marks.holder or 'unknown'}) meanwhile",
+            reason="locked",
+            remedy="Let that run come to its end",
         )
     bring_up_to_date(rollout, checkpoint, scene)
     return Standing(checkpoint, scene)
@@ -197,7 +221,7 @@ def same_target(checkpoint: Checkpoint, scene: Scene) -> None:
     )
 
 
-def marks_of(checkpoint: Checkpoint, holder: str) -> Marks:
+def marks_of(checkpoint: Checkpoint) -> Marks:
     """The marks that say, on the group itself, what this checkpoint says of obligations and surplus."""
     return Marks(
         run_id=checkpoint.run_id,
@@ -208,7 +232,7 @@ def marks_of(checkpoint: Checkpoint, holder: str) -> Marks:
         surge=checkpoint.surge,
         unavailable=checkpoint.unavailable,
         zones=checkpoint.zones_before,
-        holder=holder,
+        holder=checkpoint.holder,
     )
 
 

@@ -14,7 +14,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes_connection import kubernetes_argument_spec
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Settings
-from ansible_collections.evergreen.eks.plugins.module_utils.store import Place
+from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, default_directory, journal_path
 from ansible_collections.evergreen.eks.plugins.module_utils.stores import store_of
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, waiting_argument_spec
 
@@ -72,7 +72,16 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
         raise InvalidInput("cluster_name is not set", remedy="Name the EKS cluster whose nodes these are")
     aws = Aws(params, call)
     client = KubernetesClient.connect(params, aws, call)
+    directory = params["state"]["dir"] or default_directory()
     place = Place(aws.account, aws.region, params["cluster_name"], params["asg_name"])
-    store = store_of(params["state"], place, aws, client, call, params["poll_seconds"])
-    holder = Holder.here(call.lifeline, operator=params.get("operator") or "", since=call.clock.timestamp())
-    return Rollout(aws, client, call, store, params["asg_name"], params["cluster_name"], settings, holder)
+    return Rollout(
+        aws=aws,
+        client=client,
+        call=call,
+        store=store_of({**params["state"], "dir": directory}, place, aws, client, call, params["poll_seconds"]),
+        place=place,
+        journal=journal_path(directory, place),
+        settings=settings,
+        holder=Holder.here(call.lifeline, operator=params.get("operator") or "", since=call.clock.timestamp()),
+        hold=params.get("lease") or "",
+    )

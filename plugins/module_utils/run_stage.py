@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from ansible_collections.evergreen.eks.plugins.module_utils import ending, stages
+from ansible_collections.evergreen.eks.plugins.module_utils import ending, going_back, stages
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_of
+from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import LastWords, fail, unfinished
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 IN_A_WAVE = {"scale_up": stages.scale_up, "cordon": stages.cordon, "detach": stages.detach}
 OF_THE_RUN = {
     "surplus": stages.surplus,
     "give_up": stages.give_up,
+    "abandon": going_back.abandon,
     "restore": ending.restore,
     "finished": ending.finish,
 }
@@ -24,7 +26,7 @@ OF_THE_RUN = {
 def enter(params: dict[str, Any], call: Call) -> dict[str, Any]:
     """Enter the stage that the module's options name; answers what is to be done there, and where it is recorded."""
     if params["stage"] == "failed":
-        fail(params, call)
+        _fail(params, call)
     rollout = rollout_of(params, call)
     stage = params["stage"]
     if stage == "reserve":
@@ -33,14 +35,19 @@ def enter(params: dict[str, Any], call: Call) -> dict[str, Any]:
         answer = IN_A_WAVE[stage](rollout, params["wave"])
     else:
         answer = OF_THE_RUN[stage](rollout)
-    return {**answer, "journal": str(rollout.store.journal), "checkpoint": rollout.store.place}
+    return {**answer, "journal": str(rollout.journal), "checkpoint": rollout.store.place}
 
 
-def fail(params: Mapping[str, Any], call: Call) -> None:
-    """Fail with where the run stopped and the way on; also when AWS or Kubernetes cannot be asked any more."""
-    where, cause, command = params["failed_stage"], params["cause"], params["resume_command"] or ""
+def _fail(params: Mapping[str, Any], call: Call) -> None:
+    """Fail with where the run stopped and the ways on and back, also when AWS or Kubernetes do not answer any more."""
+    words = LastWords(
+        stage=params["failed_stage"],
+        cause=params["cause"],
+        resume_command=params["resume_command"] or "",
+        restore_command=params["restore_command"] or "",
+    )
     try:
         rollout = rollout_of(dict(params), call)
     except EvergreenError:
-        raise ending.unfinished(params["asg_name"], params["cluster_name"], where, cause, command) from None
-    ending.fail(rollout, where, cause, command)
+        raise unfinished(params["asg_name"], params["cluster_name"], words) from None
+    fail(rollout, words)

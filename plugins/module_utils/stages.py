@@ -12,6 +12,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils import plan
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     DEPARTURE_TAG,
     MEMBER_TAG,
+    SURPLUS,
     Checkpoint,
     DepartureMark,
     HostProgress,
@@ -22,7 +23,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import as_plan, gather, max_needed
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import scaling_activities, tag_instances
-from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, with_run
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger, Sizes, Wave
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
@@ -43,45 +43,64 @@ class CanaryFailed(EvergreenError):
     default_reason = "canary_failed"
 
 
+class Stopped(EvergreenError):
+    """Somebody asked for the run to stop; it did, after the nodes in hand."""
+
+    default_reason = "stopped"
+
+
 def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[str, Any]:
-    """Hold the group, gather, and write down the way back: obligations, members, the run.
+    """Hold the cluster, gather, and write down the way back: obligations, members, the run.
 
     The members' marks come first and the group's marks after them: where the group is marked, every member is.
     """
-    if rollout.settings.lock:
-        rollout.store.claim(rollout.holder)
-    ended = rollout.store.load()
-    if ended and ended.ended:
-        rollout.store.archive(ended.run_id)  # killed between its last mark and this
+    hold = rollout.take_hold()
+    archive_ended(rollout)
     gathered = gather(rollout, wait=True)
     checkpoint, scene = gathered.checkpoint, gathered.scene
-    if rollout.settings.lock:
-        _refuse_other_run(rollout, scene)
     if gathered.nothing_to_do:
-        rollout.store.release(rollout.holder)
-        return {"changed": False, "plan": as_plan(gathered), "processes": [], "node_instance_ids": []}
-    if rollout.settings.lock:
-        rollout.store.claim(with_run(rollout.holder, checkpoint.run_id))
+        return {"changed": False, "plan": as_plan(gathered), "lease": hold, "processes": [], "node_instance_ids": []}
+    forget_stop_request(rollout)
     checkpoint.obligations = _obligations(rollout, checkpoint, scene)
     checkpoint.provenance = {name: value for name, value in provenance.items() if value}
     checkpoint.stages.setdefault("reserve", rollout.call.clock.timestamp())
-    _mark_members(rollout, checkpoint, scene, resumed=gathered.resumed)
+    mark_members(rollout, checkpoint, scene, resumed=gathered.resumed)
     rollout.save(checkpoint, scene)
-    text = f"run {checkpoint.run_id} holds the group"
-    rollout.say("reserve", text, run=checkpoint.run_id)
-    # The group's own journal begins here: before this stage nobody could know its place.
-    journal = Journal(str(rollout.store.journal), rollout.call.clock, group=rollout.asg_name)
-    journal.write("reserve", text=text, run=checkpoint.run_id, resumed=gathered.resumed)
+    open_journal(rollout, "reserve", f"run {checkpoint.run_id} holds the group", checkpoint, gathered.resumed)
     return {
         "changed": True,
         "plan": as_plan(gathered),
         "run_id": checkpoint.run_id,
+        "lease": hold,
         "max_size": max(scene.group.max_size, max_needed(checkpoint, scene)),
         "processes": list(checkpoint.obligations.processes),
         "instance_ids": [host.instance_id for host in scene.counting],
         "node_instance_ids": [host.instance_id for host in scene.counting if host.node],
-        "uncordon_instance_ids": _cordoned_in_vain(checkpoint, scene),
+        "uncordon_instance_ids": cordoned_in_vain(checkpoint, scene),
     }
+
+
+def archive_ended(rollout: Rollout) -> None:
+    """Put the checkpoint of a run aside that was killed between its last mark and this."""
+    ended = rollout.store.load()
+    if ended and ended.ended:
+        rollout.store.archive(ended.run_id)
+
+
+def open_journal(rollout: Rollout, kind: str, text: str, checkpoint: Checkpoint, resumed: bool) -> None:
+    """The first line of a run, for those who watch and in the group's own journal, whose place is known only now."""
+    rollout.say(kind, text, run=checkpoint.run_id)
+    rollout.journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    journal = Journal(str(rollout.journal), rollout.call.clock, group=rollout.asg_name)
+    journal.write(kind, text=text, run=checkpoint.run_id, resumed=resumed)
+
+
+def forget_stop_request(rollout: Rollout) -> None:
+    """A request to stop is for the run before: this one was started after it."""
+    request = rollout.store.stop_request()
+    if request is not None:
+        rollout.store.clear_stop()
+        rollout.say("stop_cleared", f"the request to stop ({request}) was for an earlier run and is taken off")
 
 
 def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
@@ -94,6 +113,8 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
         checkpoint.replace_wave(replace(wave, finished=True))
         rollout.save(checkpoint, standing.scene)
         return {"changed": False, "finished": True, **_wave_facts(checkpoint, wave)}
+    if not _begun(checkpoint, wave):
+        _heed_stop_request(rollout, checkpoint, number)
     _bake(rollout, standing, number)
     _same_target_for(standing, wave)
     sizes = _sizes(standing, wave, left)
@@ -203,10 +224,8 @@ def surplus(rollout: Rollout) -> dict[str, Any]:
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
     known = next((wave for wave in checkpoint.waves if not wave.finished and _is_surplus(checkpoint, wave)), None)
-    own = scene.group.desired_capacity - checkpoint.ledger.held
-    too_many = len(scene.group.strength) - own
-    if known is None and too_many > 0 and not checkpoint.remaining:
-        known = _surplus_wave(rollout, checkpoint, scene, too_many)
+    if known is None and not checkpoint.remaining:
+        known = _surplus_wave(rollout, checkpoint, scene)
     rollout.save(checkpoint, scene)
     return {"changed": known is not None, "number": known.number if known else 0}
 
@@ -215,26 +234,12 @@ def give_up(rollout: Rollout) -> dict[str, Any]:
     """Keep the old nodes that are still there: they are selected no more, and their cordons are to be taken off."""
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
-    kept = [name for name in checkpoint.remaining if checkpoint.hosts[name].reason != "surplus"]
-    for name in kept:
-        del checkpoint.hosts[name]
-    checkpoint.waves = [
-        replace(wave, instances=left, finished=all(checkpoint.hosts[name].finished for name in left))
-        for wave in checkpoint.waves
-        if (left := tuple(name for name in wave.instances if name in checkpoint.hosts))
-    ]
-    _mark_members(rollout, checkpoint, scene, resumed=True)
+    kept = checkpoint.keep_the_rest()
+    mark_members(rollout, checkpoint, scene, resumed=True)
     rollout.save(checkpoint, scene)
     if kept:
         rollout.say("give_up", f"{len(kept)} old instances stay: {names(kept)}", run=checkpoint.run_id, kept=kept)
-    return {"changed": bool(kept), "instance_ids": _cordoned_in_vain(checkpoint, scene)}
-
-
-def _refuse_other_run(rollout: Rollout, scene: Scene) -> None:
-    """The lock file may be another one, on another machine or of another user: the group's own mark counts too."""
-    other = Holder.parse(scene.marks.holder) if scene.marks else None
-    if other and not other.same_process(rollout.holder):
-        rollout.store.refuse_unless_gone(other, rollout.holder)
+    return {"changed": bool(kept), "instance_ids": cordoned_in_vain(checkpoint, scene)}
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------
@@ -258,7 +263,7 @@ def _raised(old: Optional[Obligation], now: int, needed: int) -> Optional[Obliga
     return Obligation(old.was if old and old.ours(now) else now, needed, now)
 
 
-def _mark_members(rollout: Rollout, checkpoint: Checkpoint, scene: Scene, resumed: bool) -> None:
+def mark_members(rollout: Rollout, checkpoint: Checkpoint, scene: Scene, resumed: bool) -> None:
     """Tag every member of the start: is it to go, and had its user protected it from scale-in."""
     existing = scene.member_marks(checkpoint.run_id)
     wanted: dict[str, list[str]] = {}
@@ -289,6 +294,21 @@ def _left(checkpoint: Checkpoint, wave: Wave) -> list[str]:
 def _victims(checkpoint: Checkpoint, wave: Wave) -> list[str]:
     """The instances that are settled to be in this wave and have not left yet."""
     return [name for name in wave.instances if not checkpoint.hosts[name].finished]
+
+
+def _begun(checkpoint: Checkpoint, wave: Wave) -> bool:
+    """Were nodes of this wave touched already? They are brought to their end, whatever is asked meanwhile."""
+    return any(checkpoint.hosts[name].times for name in wave.instances)
+
+
+def _heed_stop_request(rollout: Rollout, checkpoint: Checkpoint, number: int) -> None:
+    """Raise Stopped where somebody asked for that."""
+    request = rollout.store.stop_request()
+    if request is not None:
+        raise Stopped(
+            f"the run was asked to stop ({request}); it did before wave {number} of {len(checkpoint.waves)}",
+            remedy="The next run goes on, and takes the request off",
+        )
 
 
 def _in_another_wave(checkpoint: Checkpoint, instance_id: str, number: int) -> bool:
@@ -380,7 +400,7 @@ def _same_target_for(standing: Standing, wave: Wave) -> None:
         same_target(standing.checkpoint, standing.scene)
 
 
-def _cordoned_in_vain(checkpoint: Checkpoint, scene: Scene) -> list[str]:
+def cordoned_in_vain(checkpoint: Checkpoint, scene: Scene) -> list[str]:
     """Members that carry our cordon and are to stay: of a selection that is given up, or was made anew."""
     return [host.instance_id for host in scene.counting if host.ours and host.instance_id not in checkpoint.remaining]
 
@@ -390,26 +410,33 @@ def _never_joined(checkpoint: Checkpoint, scene: Scene, leaving: Iterable[str]) 
     return [
         name
         for name in leaving
-        if checkpoint.hosts[name].reason == "surplus" and not checkpoint.hosts[name].node and name not in scene.nodes
+        if checkpoint.hosts[name].reason == SURPLUS and not checkpoint.hosts[name].node and name not in scene.nodes
     ]
 
 
 def _is_surplus(checkpoint: Checkpoint, wave: Wave) -> bool:
-    return bool(wave.instances) and all(checkpoint.hosts[name].reason == "surplus" for name in wave.instances)
+    return bool(wave.instances) and all(checkpoint.hosts[name].reason == SURPLUS for name in wave.instances)
 
 
-def _surplus_wave(rollout: Rollout, checkpoint: Checkpoint, scene: Scene, too_many: int) -> Optional[Wave]:
-    """That many of the instances that this run launched; None where there are none."""
+def surplus_hosts(checkpoint: Checkpoint, scene: Scene) -> list[plan.Host]:
+    """The instances launched by this run that the group has too many, once no old one is left to go."""
+    own = scene.group.desired_capacity - checkpoint.ledger.held
+    too_many = len(scene.group.strength) - own
     ours = [host for host in scene.counting if host.instance_id not in checkpoint.members_before]
-    chosen = plan.newest(ours, scene.zones, too_many)
+    return plan.newest(ours, scene.zones, too_many) if too_many > 0 else []
+
+
+def _surplus_wave(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Optional[Wave]:
+    """A wave of them; None where there are none."""
+    chosen = surplus_hosts(checkpoint, scene)
     if not chosen:
         return None
     number = max([wave.number for wave in checkpoint.waves], default=0) + 1
     for host in chosen:
-        checkpoint.hosts[host.instance_id] = HostProgress("surplus", host.node or "", host.zone, number)
+        checkpoint.hosts[host.instance_id] = HostProgress(SURPLUS, host.node or "", host.zone, number)
     wave = Wave(number, len(chosen), tuple(host.instance_id for host in chosen))
     checkpoint.waves.append(wave)
-    _mark_members(rollout, checkpoint, scene, resumed=True)
+    mark_members(rollout, checkpoint, scene, resumed=True)
     rollout.say("surplus", f"{len(chosen)} surplus instances go: {names(list(wave.instances))}", run=checkpoint.run_id)
     return wave
 

@@ -15,7 +15,14 @@ author:
 description:
   - Reads an Auto Scaling group, its instances, the nodes of the cluster and the checkpoint of an unfinished run,
     refuses a group that cannot be rolled, and answers who would be replaced, in which waves and at which sizes.
+  - With O(purpose=restore) it answers instead what would be put back after a run that is not to be finished.
   - Changes nothing.
+options:
+  purpose:
+    description: Whether the plan is that of a rollout, or that of giving an unfinished one up.
+    type: str
+    choices: [rollout, restore]
+    default: rollout
 notes:
   - Needs the IAM actions C(autoscaling:DescribeAutoScalingGroups), C(autoscaling:DescribeInstanceRefreshes),
     C(autoscaling:DescribeScalingActivities), C(autoscaling:DescribeLaunchConfigurations), C(ec2:DescribeInstances),
@@ -119,6 +126,43 @@ plan:
       description: What an operator should know about this plan.
       type: list
       elements: str
+    uncordon_instance_ids:
+      description: Instances that would be uncordoned.
+      returned: purpose=restore
+      type: list
+      elements: str
+    remove_instance_ids:
+      description: Instances launched by the run that would be drained and removed.
+      returned: purpose=restore
+      type: list
+      elements: str
+    desired_capacity:
+      description: The desired capacity that would be put back.
+      returned: purpose=restore
+      type: int
+    max_size:
+      description: The maximum size that would be put back.
+      returned: purpose=restore
+      type: int
+    processes:
+      description: The processes that would be resumed.
+      returned: purpose=restore
+      type: list
+      elements: str
+    protects_new:
+      description: Whether the group would protect new instances from scale-in.
+      returned: purpose=restore
+      type: bool
+    unprotect_instance_ids:
+      description: Instances that would lose our protection from scale-in.
+      returned: purpose=restore
+      type: list
+      elements: str
+    node_instance_ids:
+      description: Instances whose nodes would lose our marks.
+      returned: purpose=restore
+      type: list
+      elements: str
     summary:
       description: The plan in a few lines.
       type: list
@@ -133,16 +177,19 @@ plan:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evergreen.eks.plugins.module_utils.gather import as_plan, gather
+from ansible_collections.evergreen.eks.plugins.module_utils.gather import as_plan, gather, gather_abandoned
+from ansible_collections.evergreen.eks.plugins.module_utils.going_back import way_back
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_argument_spec, rollout_of
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, failures_reported
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=rollout_argument_spec(), supports_check_mode=True)
+    purposes = {"type": "str", "choices": ["rollout", "restore"], "default": "rollout"}
+    module = AnsibleModule(argument_spec=rollout_argument_spec(purpose=purposes), supports_check_mode=True)
     with failures_reported(module):
         rollout = rollout_of(module.params, Call.of(module))
-        plan = as_plan(gather(rollout))
+        going_back = module.params["purpose"] == "restore"
+        plan = way_back(rollout, gather_abandoned(rollout)) if going_back else as_plan(gather(rollout))
         module.exit_json(changed=False, plan=plan)
 
 

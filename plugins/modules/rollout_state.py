@@ -28,10 +28,13 @@ options:
       - V(surplus) makes one more wave of what is held although no old node is left. V(give_up) keeps the old nodes.
       - V(restore) answers what is to be put back. V(finished) proves that all is back, takes our tags off, and archives
         the checkpoint.
-      - V(failed) records where the run stopped and fails with the way on.
+      - V(abandon) is the beginning of the way back from an unfinished run. It holds the cluster and selects nobody any
+        more; V(surplus), V(restore) and V(finished) follow.
+      - V(failed) records where the run stopped and fails with what is done, half done and untouched, and with the
+        commands to go on and to go back.
     type: str
     required: true
-    choices: [reserve, scale_up, cordon, detach, surplus, give_up, restore, finished, failed]
+    choices: [reserve, scale_up, cordon, detach, surplus, give_up, abandon, restore, finished, failed]
   wave:
     description: Number of the wave, for V(scale_up), V(cordon) and V(detach).
     type: int
@@ -52,6 +55,9 @@ options:
   resume_command:
     description: The command that goes on with this run; found out by itself.
     type: str
+  restore_command:
+    description: The command that puts back what this run took; found out by itself.
+    type: str
 attributes:
   check_mode:
     support: none
@@ -64,8 +70,10 @@ attributes:
 notes:
   - Needs the IAM actions of M(evergreen.eks.rollout_plan_info), and C(autoscaling:CreateOrUpdateTags),
     C(autoscaling:DeleteTags), C(ec2:CreateTags) and C(ec2:DeleteTags).
-  - Fails with RV(ignore:reason) V(locked), V(unfinished) or V(checkpoint_unwritable), besides those of
-    M(evergreen.eks.rollout_plan_info).
+  - With O(settings.lock) needs the RBAC verbs C(get), C(create) and C(update) on leases in the namespace
+    C(kube-system).
+  - Fails with RV(ignore:reason) V(locked), V(lock_lost), V(stopped), V(unfinished), V(checkpoint_conflict) or
+    V(checkpoint_unwritable), besides those of M(evergreen.eks.rollout_plan_info).
 extends_documentation_fragment:
   - evergreen.eks._attributes
   - evergreen.eks._attributes.progress
@@ -98,18 +106,22 @@ EXAMPLES = r"""
 RETURN = r"""
 run_id:
   description: The run that holds the group.
-  returned: stage=reserve, when there is something to do
+  returned: stage=reserve or stage=abandon, when there is something to do
   type: str
 plan:
   description: The plan, as M(evergreen.eks.rollout_plan_info) answers it.
-  returned: stage=reserve
+  returned: stage=reserve or stage=abandon
   type: dict
+lease:
+  description: The file by which this playbook run knows that it holds the cluster; V("") without a lock.
+  returned: stage=reserve or stage=abandon
+  type: str
 journal:
   description: The journal of this node group.
   returned: success
   type: str
 checkpoint:
-  description: The checkpoint of this node group.
+  description: Where the checkpoint of this node group is.
   returned: success
   type: str
 max_size:
@@ -153,7 +165,7 @@ new_instance_ids:
   elements: str
 instance_ids:
   description: The instances that the stage is about.
-  returned: stage=reserve, stage=cordon, stage=detach or stage=give_up
+  returned: stage=reserve, stage=cordon, stage=detach, stage=give_up or stage=abandon
   type: list
   elements: str
 node_instance_ids:
@@ -193,6 +205,21 @@ wave:
   description: The wave, with C(number), C(of) and C(instance_ids).
   returned: stage=scale_up, stage=cordon or stage=detach
   type: dict
+done:
+  description: The selected instances that are replaced.
+  returned: stage=failed
+  type: list
+  elements: str
+half_done:
+  description: Those that were begun with, each with the furthest stage.
+  returned: stage=failed
+  type: list
+  elements: str
+untouched:
+  description: Those that were not touched.
+  returned: stage=failed
+  type: list
+  elements: str
 result:
   description: What the run did; C(rollout_result) of the role.
   returned: stage=finished
@@ -205,7 +232,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options impo
 from ansible_collections.evergreen.eks.plugins.module_utils.run_stage import enter
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, failures_reported
 
-STAGES = ["reserve", "scale_up", "cordon", "detach", "surplus", "give_up", "restore", "finished", "failed"]
+STAGES = ["reserve", "scale_up", "cordon", "detach", "surplus", "give_up", "abandon", "restore", "finished", "failed"]
 
 
 def main() -> None:
@@ -218,6 +245,7 @@ def main() -> None:
             operator={"type": "str"},
             awx_job_id={"type": "str"},
             resume_command={"type": "str"},
+            restore_command={"type": "str"},
         ),
         required_if=[("stage", stage, ["wave"]) for stage in ("scale_up", "cordon", "detach")],
         supports_check_mode=False,

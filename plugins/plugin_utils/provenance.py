@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.plugin_utils.command_line import printable_command
+
+ROLLOUT = "evergreen.eks.rollout"
+RESTORE = "evergreen.eks.restore"
 
 
 def awx_job_id(variables: Mapping[str, Any]) -> str:
@@ -34,3 +38,18 @@ def operator(variables: Mapping[str, Any]) -> str:
 def resume_command(variables: Mapping[str, Any]) -> str:
     """What to do to go on with this run: its command line, secrets left out, or AWX's relaunch."""
     return "relaunch this job" if awx_job_id(variables) else printable_command(sys.argv)
+
+
+def restore_command(variables: Mapping[str, Any]) -> str:
+    """What to do to put back what this run took: the restore playbook with the same variables.
+
+    A run that is part of somebody's own playbook has its variables there: then only the node group is named.
+    """
+    if awx_job_id(variables):
+        return f"launch a job of {RESTORE} with the same variables"
+    if ROLLOUT in sys.argv:
+        return printable_command([RESTORE if word == ROLLOUT else word for word in sys.argv])
+    cluster, group = variables.get("rollout_cluster_name", "CLUSTER"), variables.get("rollout_asg_name", "GROUP")
+    return shlex.join(
+        ["ansible-playbook", RESTORE, "-e", f"eks_cluster_name={cluster}", "-e", f"eks_node_groups={group}"]
+    )
