@@ -83,5 +83,6 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
         journal=journal_path(directory, place),
         settings=settings,
         holder=Holder.here(call.lifeline, operator=params.get("operator") or "", since=call.clock.timestamp()),
+        take_hold=lambda: "",
         hold=params.get("lease") or "",
     )

@@ -24,7 +24,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-OPTIONS = ("journal", "resume_command", "operator", "awx_job_id", "asg_name", "secret")
+OPTIONS = ("journal", "resume_command", "restore_command", "operator", "awx_job_id", "asg_name", "secret")
 module = AnsibleModule(argument_spec={name: {"type": "str"} for name in OPTIONS}, supports_check_mode=True)
 if module.params["journal"]:
     with open(module.params["journal"], "a") as journal:
@@ -150,11 +150,19 @@ def test_a_module_knows_the_process_of_its_playbook(run) -> None:
 
 def test_the_state_learns_who_started_the_run_and_how_to_go_on(run) -> None:
     outcome = run(
-        "rollout_state", {"awx_job_id": "given"}, "-e", "eks_cluster_name=prod", "-e", "eks_secret_key=hunter2"
+        "rollout_state",
+        {"awx_job_id": "given"},
+        "-e",
+        "eks_cluster_name=prod",
+        "-e",
+        "eks_secret_key=hunter2",
+        vars={"rollout_cluster_name": "prod", "rollout_asg_name": "shared"},
     )
 
     command = outcome.answer["resume_command"]
     assert command.startswith("ansible-playbook ") and command.endswith("play.yml -e eks_cluster_name=prod")
+    back = outcome.answer["restore_command"]
+    assert back == "ansible-playbook evergreen.eks.restore -e eks_cluster_name=prod -e eks_node_groups=shared"
     assert outcome.answer["operator"] == "ann"
     assert outcome.answer["awx_job_id"] == "given", "what the task says itself is not overwritten"
 
@@ -163,4 +171,5 @@ def test_in_awx_the_job_is_relaunched_and_its_user_is_the_operator(run) -> None:
     outcome = run("rollout_state", {}, "-e", "awx_job_id=4711", "-e", "awx_user_name=berta")
 
     assert outcome.answer["resume_command"] == "relaunch this job"
+    assert outcome.answer["restore_command"] == "launch a job of evergreen.eks.restore with the same variables"
     assert (outcome.answer["operator"], outcome.answer["awx_job_id"]) == ("berta", "4711")
