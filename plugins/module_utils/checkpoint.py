@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Mapping, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
-from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger, Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Departure, Ledger, Wave
 
 SCHEMA = 1
 
@@ -318,22 +318,31 @@ def _obligation(text: Optional[str], kind: Any) -> Optional[Obligation]:
 
 
 def _ledger_words(ledger: Ledger) -> str:
-    change = ledger.change
-    pending = {"was": change.was, "to": change.to, "becomes": change.becomes, "after": change.after} if change else {}
-    return _words(held=ledger.held, turn=ledger.turn, own=ledger.own, **pending)
+    pending = {}
+    if ledger.change:
+        pending = {"was": ledger.change.was, "to": ledger.change.to, "becomes": ledger.change.becomes}
+    elif ledger.departure:
+        pending = {"leaving": ledger.departure.number}
+    return _words(held=ledger.held, turn=ledger.turn, own=ledger.own, **pending, after=ledger.after)
 
 
 def _ledger(words: Mapping[str, str]) -> Ledger:
-    change = None
+    change, departure, after = None, None, words.get("after", "")
     if "to" in words:
-        change = CapacityChange(int(words["was"]), int(words["to"]), int(words["becomes"]), words.get("after", ""))
-    return Ledger(int(words.get("held", 0)), int(words.get("turn", 0)), change, int(words.get("own", 0)))
+        change = CapacityChange(int(words["was"]), int(words["to"]), int(words["becomes"]), after)
+    elif "leaving" in words:
+        departure = Departure(int(words["leaving"]), after)
+    numbers = {name: int(words.get(name, 0)) for name in ("held", "turn", "own")}
+    return Ledger(**numbers, change=change, departure=departure)
 
 
 def _ledger_of(document: Mapping[str, Any]) -> Ledger:
-    change = document["change"]
-    announced = CapacityChange(**change) if change else None
-    return Ledger(int(document["held"]), int(document["turn"]), announced, int(document["own"]))
+    change, departure = document["change"], document.get("departure")
+    return Ledger(
+        **{name: int(document[name]) for name in ("held", "turn", "own")},
+        change=CapacityChange(**change) if change else None,
+        departure=Departure(**departure) if departure else None,
+    )
 
 
 def _obligations(document: Mapping[str, Any]) -> Obligations:

@@ -10,11 +10,14 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Iterable, Mapping, Optional, Sequence
+from itertools import takewhile
+from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
 
 from ansible_collections.evergreen.eks.plugins.module_utils import zones
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import Activity
 
+LEAVING = ("Terminating", "Detaching")  # how the description of an activity begins that takes an instance out
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SELECT_FORMS = (
     "'outdated', 'all', {older_than: '7d'}, {instances: [i-...]} or {expression: <JMESPath over the instance records>}"
@@ -76,8 +79,17 @@ class CapacityChange:
 
 
 @dataclass(frozen=True)
+class Departure:
+    """How many instances were announced to leave with a decrement of desired capacity. EC2 forgets them, with the
+    marks that they carry, an hour after their end."""
+
+    number: int
+    after: str = ""  # the newest scaling activity when they were announced; "" = there was none
+
+
+@dataclass(frozen=True)
 class Ledger:
-    """How many instances of desired capacity are our surge, and the change under way, if any.
+    """How many instances of desired capacity are our surge, and the change or the departure under way, if any.
 
     `turn` counts the changes: a departure mark counts only while its turn is the ledger's. `own` is the group's own
     size when this was written, to be used only where desired capacity can no longer tell it.
@@ -87,6 +99,13 @@ class Ledger:
     turn: int = 0
     change: Optional[CapacityChange] = None
     own: int = 0
+    departure: Optional[Departure] = None
+
+    @property
+    def after(self) -> str:
+        """The newest scaling activity when what is under way was announced."""
+        announced = self.change or self.departure
+        return announced.after if announced else ""
 
     def written(self, desired: int) -> Ledger:
         """This ledger with the group's own size, as it is written down while desired capacity is `desired`."""
@@ -357,11 +376,11 @@ def _age(host: Host) -> tuple[float, str]:
 # --- what happened to what we announced --------------------------------------------------------------------------
 
 
-def settle(ledger: Ledger, desired: int, causes: Sequence[tuple[str, str]], shrunk: int) -> Ledger:
+def settle(ledger: Ledger, desired: int, activities: Sequence[Activity], shrunk: int) -> Ledger:
     """The ledger as reality has it: was the announced change made, and how many of our surplus have left.
 
-    `causes` are (activity id, cause) of the group's scaling activities, newest first; `shrunk` is the number of
-    instances marked to leave with decrement at this turn whose departure lowered desired capacity.
+    `activities` are the group's scaling activities, newest first; `shrunk` is the number of instances marked to leave
+    with decrement at this turn whose departure lowered desired capacity.
     The wording is that of Auto Scaling: "a user request explicitly set group desired capacity changing the desired
     capacity from 6 to 8." or "a user request update of AutoScalingGroup constraints to min: 1, max: 8, desired: 8
     changing the desired capacity from 6 to 8." (https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-scaling-activities.html)
@@ -369,9 +388,26 @@ def settle(ledger: Ledger, desired: int, causes: Sequence[tuple[str, str]], shru
     held = ledger.held
     change = ledger.change
     if change is not None and change.was != change.to:
-        made = desired == change.to or _was_made(change, causes)
+        made = desired == change.to or _was_made(change, activities)
         held = change.becomes if made else held
     return Ledger(max(0, held - shrunk), ledger.turn, own=ledger.own)
+
+
+def shrunk_by_departures(
+    ledger: Ledger, announced: Collection[str], left: Collection[str], activities: Sequence[Activity]
+) -> int:
+    """How many of the instances announced to leave with a decrement have taken desired capacity down with them.
+
+    `announced` are those that are still known by a mark or a checkpoint, `left` those of them that are no members any
+    more. For those that nobody knows any more the activities since their announcement speak.
+    """
+    # An activity that nobody can find does not speak against our own call.
+    shrunk = sum(1 for name in left if left_by_request(name, activities) is not False)
+    forgotten = ledger.departure.number - len(announced) if ledger.departure else 0
+    if forgotten <= 0:
+        return shrunk
+    others = [one for one in _since(activities, ledger.after) if _shrinks(one) and one.instance_id not in announced]
+    return shrunk + min(forgotten, len(others))
 
 
 def after_reset(ledger: Ledger, desired: int, max_size: int, set_to: int) -> Ledger:
@@ -384,26 +420,29 @@ def after_reset(ledger: Ledger, desired: int, max_size: int, set_to: int) -> Led
     return replace(ledger, held=max(0, desired - ledger.own)) if clamped else ledger
 
 
-def _was_made(change: CapacityChange, causes: Sequence[tuple[str, str]]) -> bool:
-    wording = re.compile(rf"changing the desired capacity from {change.was} to {change.to}\b")
-    for activity_id, cause in causes:
-        if activity_id == change.after:
-            return False
-        if "user request" in cause and wording.search(cause):
-            return True
-    return False
-
-
-def left_by_request(instance_id: str, causes: Sequence[tuple[str, str]]) -> Optional[bool]:
+def left_by_request(instance_id: str, activities: Iterable[Activity]) -> Optional[bool]:
     """Did the group shrink for this instance at a user's request? None where no activity tells.
 
     The wording is that of Auto Scaling: "instance i-1 was taken out of service in response to a user request,
-    shrinking the capacity from 8 to 7."
+    shrinking the capacity from 8 to 7.", with the description "Terminating EC2 instance: i-1". After a failed health
+    check the cause does not name the instance.
     """
-    for _activity_id, cause in causes:
-        if (
-            f"instance {instance_id} was taken out of service" in cause
-            or f"instance {instance_id} was detached" in cause
-        ):
-            return "user request" in cause and "shrinking the capacity" in cause
+    for activity in activities:
+        if activity.instance_id == instance_id and activity.description.startswith(LEAVING):
+            return _shrinks(activity)
     return None
+
+
+def _was_made(change: CapacityChange, activities: Iterable[Activity]) -> bool:
+    wording = re.compile(rf"changing the desired capacity from {change.was} to {change.to}\b")
+    since = _since(activities, change.after)
+    return any("user request" in activity.cause and wording.search(activity.cause) for activity in since)
+
+
+def _shrinks(activity: Activity) -> bool:
+    return "user request" in activity.cause and "shrinking the capacity" in activity.cause
+
+
+def _since(activities: Iterable[Activity], after: str) -> Iterator[Activity]:
+    """Those that are newer than the activity of that id."""
+    return takewhile(lambda activity: activity.activity_id != after, activities)

@@ -25,7 +25,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import tag_gr
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Ledger, Selection
-from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, causes, describe_target, look
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, activities_since, describe_target, look
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, Store
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
@@ -187,7 +187,8 @@ def _step_settled(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Led
     """A new turn begins where departures were counted: they must not be counted again."""
     ledger = checkpoint.ledger
     if ledger.change is not None:
-        return plan.settle(ledger, scene.group.desired_capacity, causes(rollout.aws, rollout.asg_name), 0)
+        activities = activities_since(rollout.aws, rollout.asg_name, ledger.after)
+        return plan.settle(ledger, scene.group.desired_capacity, activities, 0)
     if ledger.held == 0:
         return ledger
     mark = DepartureMark(checkpoint.run_id, ledger.turn, decrement=True)
@@ -195,12 +196,12 @@ def _step_settled(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Led
     if checkpoint.departing_turn == ledger.turn:
         announced |= set(checkpoint.departing)
     left = [name for name in announced if scene.has_left(name)]
-    if not left:
+    forgotten = ledger.departure is not None and ledger.departure.number > len(announced)
+    if not left and not forgotten:
         return ledger
-    reasons = causes(rollout.aws, rollout.asg_name)
-    # An activity that nobody can find any more does not speak against our own call.
-    shrunk = sum(1 for name in left if plan.left_by_request(name, reasons) is not False)
-    return replace(plan.settle(ledger, scene.group.desired_capacity, reasons, shrunk), turn=ledger.turn + 1)
+    activities = activities_since(rollout.aws, rollout.asg_name, ledger.after)
+    shrunk = plan.shrunk_by_departures(ledger, announced, left, activities)
+    return replace(plan.settle(ledger, scene.group.desired_capacity, activities, shrunk), turn=ledger.turn + 1)
 
 
 def same_target(checkpoint: Checkpoint, scene: Scene) -> None:

@@ -40,6 +40,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.plan import Host
 
 MANAGED_NODE_GROUP_TAG = "eks:nodegroup-name"
 NEEDED_PROCESSES = ("Launch", "Terminate", "HealthCheck", "AddToLoadBalancer")
+ACTIVITIES_READ = 3000  # at most: one for each launch and each departure of the largest wave
 REFRESH_ACTIVE = ("Pending", "InProgress", "Cancelling", "RollbackInProgress", "Baking")
 
 
@@ -128,9 +129,9 @@ def latest(activities: Sequence[Activity]) -> str:
     return activities[0].activity_id if activities else ""
 
 
-def causes(aws: Aws, asg_name: str) -> list[tuple[str, str]]:
-    """(activity id, cause) of the newest scaling activities, newest first."""
-    return [(activity.activity_id, activity.cause) for activity in scaling_activities(aws, asg_name)]
+def activities_since(aws: Aws, asg_name: str, after: str) -> list[Activity]:
+    """The scaling activities after that one, newest first; without one the latest."""
+    return scaling_activities(aws, asg_name, limit=ACTIVITIES_READ if after else 100, since=after)
 
 
 def unsteady(group: Group) -> str:

@@ -24,7 +24,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import as_plan, gather, max_needed
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import scaling_activities, tag_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
-from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger, Sizes, Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Departure, Ledger, Sizes, Wave
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     Rollout,
     Standing,
@@ -200,7 +200,8 @@ def detach(rollout: Rollout, number: int) -> dict[str, Any]:
     for leaving, shrinks in ((decrement, True), (successors, False)):
         if leaving:
             tag_instances(rollout.aws, leaving, {DEPARTURE_TAG: str(DepartureMark(checkpoint.run_id, turn, shrinks))})
-    checkpoint.ledger = Ledger(checkpoint.ledger.held, turn)
+    newest = latest(scaling_activities(rollout.aws, rollout.asg_name, limit=1))
+    checkpoint.ledger = Ledger(checkpoint.ledger.held, turn, departure=Departure(len(decrement), newest))
     checkpoint.departing, checkpoint.departing_turn = decrement, turn
     _reached(rollout, checkpoint, victims, "detach")
     rollout.save(checkpoint, scene)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, aws_errors
@@ -88,14 +89,15 @@ def describe_instances(aws: Aws, ids: Iterable[str]) -> dict[str, Instance]:
     return instances
 
 
-def scaling_activities(aws: Aws, name: str, limit: int = 100) -> list[Activity]:
-    """The latest `limit` scaling activities of a group, newest first."""
+def scaling_activities(aws: Aws, name: str, limit: int = 100, since: str | None = None) -> list[Activity]:
+    """The latest `limit` scaling activities of a group, newest first; with `since` only those after that activity."""
     paginator = aws.client("autoscaling").get_paginator("describe_scaling_activities")
     pages = paginator.paginate(
         AutoScalingGroupName=name, PaginationConfig={"MaxItems": limit, "PageSize": min(limit, PAGE)}
     )
     with aws_errors("autoscaling:DescribeScalingActivities", f"Auto Scaling group {name}"):
-        return [parse_activity(raw) for page in pages for raw in page["Activities"]]
+        newest_first = (parse_activity(raw) for page in pages for raw in page["Activities"])
+        return list(takewhile(lambda activity: activity.activity_id != since, newest_first))
 
 
 def tagged_instances(aws: Aws, key: str, value: str) -> list[str]:

@@ -28,7 +28,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     read_member_mark,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
-from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger, Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Departure, Ledger, Wave
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Place
 from ansible_collections.evergreen.eks.plugins.module_utils.store_file import FileStore
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Lifeline, Process
@@ -78,6 +78,11 @@ def store(folder) -> FileStore:
 class TestMarks:
     def test_what_is_written_on_the_group_is_read_again(self):
         assert read_marks(MARKS.as_tags()) == MARKS
+
+    def test_departures_under_way_are_read_again(self):
+        marks = replace(MARKS, ledger=Ledger(held=2, turn=4, own=6, departure=Departure(2, ACTIVITY)))
+        assert read_marks(marks.as_tags()) == marks
+        assert read_checkpoint(checkpoint(ledger=marks.ledger).to_json(), "here").ledger == marks.ledger
 
     def test_tags_keep_to_what_aws_takes(self):
         for key, value in MARKS.as_tags().items():

@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.evergreen.eks.plugins.module_utils import plan
 from ansible_collections.evergreen.eks.plugins.module_utils import zones as evenness
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
-from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Host, Ledger, Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import Activity
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Departure, Host, Ledger, Wave
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 
@@ -275,7 +276,7 @@ ANNOUNCED = Ledger(held=0, turn=1, change=CapacityChange(was=6, to=8, becomes=2,
 
 
 @pytest.mark.parametrize(
-    ("desired", "causes", "held"),
+    ("desired", "told", "held"),
     [
         (6, [], 0),  # killed before the call
         (8, [], 2),  # killed after it
@@ -286,8 +287,9 @@ ANNOUNCED = Ledger(held=0, turn=1, change=CapacityChange(was=6, to=8, becomes=2,
         (7, [("new", RAISED.replace("6 to 8", "6 to 80"))], 0),
     ],
 )
-def test_was_the_announced_change_of_capacity_made(desired, causes, held):
-    assert plan.settle(ANNOUNCED, desired, causes, shrunk=0) == Ledger(held=held, turn=1)
+def test_was_the_announced_change_of_capacity_made(desired, told, held):
+    activities = [Activity(name, "Successful", cause) for name, cause in told]
+    assert plan.settle(ANNOUNCED, desired, activities, shrunk=0) == Ledger(held=held, turn=1)
 
 
 @pytest.mark.parametrize(
@@ -309,26 +311,59 @@ def test_departures_with_a_decrement_lower_what_we_hold():
     assert plan.settle(Ledger(held=1, turn=4), 6, [], shrunk=2).held == 0
 
 
+SHRINKING = "in response to a user request, shrinking the capacity from 8 to 7."
+HEALTH = "an instance was taken out of service in response to an EC2 health check indicating it has been terminated"
+
+
+def leaving(instance_id, cause="", activity_id="new", description="Terminating EC2 instance"):
+    """The activity of an instance that leaves; by default as it leaves at our request with a decrement."""
+    cause = cause or f"instance {instance_id} was taken out of service {SHRINKING}"
+    return Activity(
+        activity_id,
+        "InProgress",
+        f"At 2026-11-21T12:00:00Z {cause}",
+        f"{description}: {instance_id}",
+        "",
+        None,
+        instance_id,
+    )
+
+
+LAUNCH = leaving("i-1", f"an instance was started {SHRINKING}", description="Launching a new EC2 instance")
+
+
 @pytest.mark.parametrize(
-    ("cause", "ours"),
+    ("activity", "ours"),
     [
-        (
-            "instance i-1 was taken out of service in response to a user request, shrinking the capacity from 8 to 7.",
-            True,
-        ),
-        ("instance i-1 was taken out of service in response to a user request.", False),
-        (
-            "instance i-1 was taken out of service in response to an EC2 health check",
-            False,
-        ),
-        (
-            "instance i-2 was taken out of service in response to a user request, shrinking the capacity from 8 to 7.",
-            None,
-        ),
+        (leaving("i-1"), True),
+        (leaving("i-1", f"instance i-1 was detached {SHRINKING}", description="Detaching EC2 instance"), True),
+        (leaving("i-1", "instance i-1 was taken out of service in response to a user request."), False),
+        (leaving("i-1", HEALTH), False),  # a spot loss: the cause names nobody, the description does
+        (leaving("i-2"), None),
+        (LAUNCH, None),
     ],
 )
-def test_did_the_group_shrink_with_this_instance(cause, ours):
-    assert plan.left_by_request("i-1", [("id", f"At 2026-11-21T12:00:00Z {cause}")]) is ours
+def test_did_the_group_shrink_with_this_instance(activity, ours):
+    assert plan.left_by_request("i-1", [activity]) is ours
+
+
+@pytest.mark.parametrize(
+    ("announced", "left", "activities", "shrunk"),
+    [
+        (["i-1", "i-2"], [], [], 0),  # killed before the first call
+        (["i-1", "i-2"], ["i-1"], [leaving("i-1")], 1),
+        (["i-1", "i-2"], ["i-1"], [leaving("i-1", HEALTH)], 0),  # lost, and replaced by the group
+        (["i-1", "i-2"], ["i-1"], [], 1),  # no activity tells otherwise
+        ([], [], [leaving("i-2"), leaving("i-1")], 2),  # an hour later EC2 has forgotten both, and their marks
+        (["i-2"], [], [leaving("i-1")], 1),  # one of them
+        (["i-2"], [], [leaving("i-1", HEALTH)], 0),
+        (["i-2"], [], [leaving("i-9"), leaving("i-1")], 1),  # an autoscaler has taken one of the group's own, too
+        ([], [], [leaving("i-1"), leaving("i-0", activity_id="old"), leaving("i-9")], 1),  # those before were before
+    ],
+)
+def test_how_many_of_the_announced_departures_have_lowered_desired_capacity(announced, left, activities, shrunk):
+    ledger = Ledger(held=2, turn=4, departure=Departure(2, after="old"))
+    assert plan.shrunk_by_departures(ledger, announced, left, activities) == shrunk
 
 
 @pytest.mark.parametrize(
