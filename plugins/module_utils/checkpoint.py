@@ -235,9 +235,10 @@ class Checkpoint:
     def replace_wave(self, changed: Wave) -> None:
         self.waves = [changed if wave.number == changed.number else wave for wave in self.waves]
 
-    def to_json(self) -> str:
+    def to_json(self, indent: Optional[int] = 2) -> str:
+        """The document, to be read by people; without `indent` in as few bytes as it takes."""
         document = {"schema": SCHEMA, **asdict(self), "waves": [wave.as_dict() for wave in self.waves]}
-        return json.dumps(document, indent=2) + "\n"
+        return json.dumps(document, indent=indent, separators=None if indent else (",", ":")) + "\n"
 
 
 def read_checkpoint(text: str | bytes, place: str) -> Checkpoint:

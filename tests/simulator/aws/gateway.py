@@ -24,6 +24,7 @@ from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import get_service_router
 from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import create_backend_app
+from moto.s3.models import s3_backends
 
 from simulator.aws import wire
 from simulator.record import READS, Call
@@ -181,11 +182,12 @@ class Gateway:
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else content]
 
     def _answer(self, environ: dict[str, Any], body: bytes, asked: Asked, call: Call) -> Answer:
-        refusal = self._refusal(asked, call)
+        cloud = self._cloud
+        refusal = self._refusal(asked, call) or self._redirect(asked)
         if refusal is not None:
             return wire.write(refusal, asked.protocol)
         environ["wsgi.input"] = io.BytesIO(body)
-        environ["HTTP_X_MOTO_ACCOUNT_ID"] = self._cloud.account
+        environ["HTTP_X_MOTO_ACCOUNT_ID"] = cloud.account
         taken: dict[str, Any] = {}
 
         def take(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Any:
@@ -193,17 +195,20 @@ class Gateway:
             return lambda _data: None
 
         try:
-            with self._cloud.lock:
-                self._cloud.settle()
+            with cloud.lock:
+                cloud.settle()
                 content = b"".join(self._moto(asked.service)(environ, take))
         except NotImplementedError:
             return wire.write(wire.not_simulated(asked.service, asked.operation), asked.protocol)
         except Exception as error:
-            self._cloud.errors.append(f"{call}: {traceback.format_exc()}")
+            cloud.errors.append(f"{call}: {traceback.format_exc()}")
             broken = wire.WireError(500, "InternalFailure", f"The rehearsal world broke: {error!r}")
             return wire.write(broken, asked.protocol)
         if taken["status"] == 404 and b"<title>404 Not Found</title>" in content:
             return wire.write(wire.not_simulated(asked.service, asked.operation), asked.protocol)
+        if taken["status"] == 404 and asked.action == "s3:GetObject" and not self._may(call.author, "s3:ListBucket"):
+            # Who may not list a bucket is not told what is not in it.
+            return wire.write(wire.denied("s3", cloud.arn_of(call.author), "s3:ListBucket"), asked.protocol)
         return taken["status"], taken["headers"], content
 
     def _refusal(self, asked: Asked, call: Call) -> wire.WireError | None:
@@ -214,11 +219,21 @@ class Gateway:
             return wire.unknown_credentials(asked.service)
         if asked.access_key in cloud.expired:
             return wire.expired_credentials(asked.service)
-        if asked.operation == "GetCallerIdentity" or cloud.authorize is None:
-            return None
-        if not cloud.authorize(call.author, asked.action):
+        if asked.operation != "GetCallerIdentity" and not self._may(call.author, asked.action):
             return wire.denied(asked.service, cloud.arn_of(call.author), asked.action)
         return None
+
+    def _may(self, author: str, action: str) -> bool:
+        return self._cloud.authorize is None or self._cloud.authorize(author, action)
+
+    def _redirect(self, asked: Asked) -> wire.WireError | None:
+        """A bucket answers in its own region only; elsewhere S3 says where that is."""
+        if asked.service != "s3":
+            return None
+        bucket = s3_backends[self._cloud.account]["aws"].buckets.get(asked.params.get("Bucket", ""))
+        if bucket is None or bucket.region_name == asked.region or asked.operation == "CreateBucket":
+            return None
+        return wire.another_region(bucket.region_name)
 
 
 def _read(environ: dict[str, Any]) -> bytes:

@@ -65,6 +65,15 @@ def denied(service: str, arn: str, action: str) -> WireError:
     return WireError(403, "AccessDenied", because)
 
 
+def another_region(region: str) -> WireError:
+    """S3: the bucket is not here."""
+    text = (
+        "The bucket you are attempting to access must be addressed using the specified endpoint. "
+        "Please send all future requests to this endpoint."
+    )
+    return WireError(301, "PermanentRedirect", text, (("x-amz-bucket-region", region),))
+
+
 def not_simulated(service: str, operation: str) -> WireError:
     """The rehearsal world does not know this; a client error, so that no SDK retries it."""
     text = f"The rehearsal world does not implement {operation or 'this request'} of {service}."

@@ -9,6 +9,7 @@ immutable fields. Sources: pkg/apis/*/validation and pkg/apis/*/*/defaults.go of
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -209,10 +210,12 @@ def _budget_causes(budget: dict[str, Any]) -> list[Cause]:
 
 
 def _config_map_causes(config_map: dict[str, Any]) -> list[Cause]:
-    values = [*(config_map.get("data") or {}).values(), *(config_map.get("binaryData") or {}).values()]
-    if any(not isinstance(value, str) for value in values):
+    plain, packed = (list((config_map.get(kind) or {}).values()) for kind in ("data", "binaryData"))
+    if any(not isinstance(value, str) for value in [*plain, *packed]):
         raise bad_request('ConfigMap in version "v1" cannot be handled as a ConfigMap: data must be strings')
-    if sum(len(value.encode()) for value in values) <= CONFIG_MAP_LIMIT:
+    # Binary data counts as the bytes that it stands for.
+    size = sum(len(value.encode()) for value in plain) + sum(len(base64.b64decode(value)) for value in packed)
+    if size <= CONFIG_MAP_LIMIT:
         return []
     text = f"Too long: may not be more than {CONFIG_MAP_LIMIT} bytes"
     return [{"reason": "FieldValueTooLong", "message": text, "field": "[]"}]

@@ -5,24 +5,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from unit.checkpoints import a_checkpoint
+from unit.stores import Files, bucket, config_maps
 
-from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, Place, Store
-from ansible_collections.evergreen.eks.plugins.module_utils.store_file import FileStore
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import CheckpointError
+from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, Store
 
 #: a store of the group, as a module call of its own would open it
 Opened = Callable[..., Store]
 
 
-@pytest.fixture(params=["file"])
-def opened(request, tmp_path) -> Opened:
-    def file(group: str = "shared") -> Store:
-        return FileStore(str(tmp_path), Place("123456789012", "eu-central-1", "prod", group))
+@pytest.fixture(params=["file", "configmap", "s3"])
+def somewhere(request, tmp_path) -> Iterator[Any]:
+    if request.param == "file":
+        yield Files(tmp_path)
+    else:
+        with {"configmap": config_maps, "s3": bucket}[request.param]() as place:
+            yield place
 
-    return {"file": file}[request.param]
+
+@pytest.fixture
+def opened(somewhere) -> Opened:
+    return somewhere.open
 
 
 def test_nothing_there_is_no_error(opened: Opened):
@@ -105,3 +114,23 @@ def test_a_request_to_stop_is_no_other_writer(opened: Opened):
     assert opened().stop_request() == "anna"
     store.archive("run-1")
     assert opened().stop_request() == "anna", "only the next run clears it"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"schema":1,"run_id":"torn', "checkpoint_corrupt"),
+        (b"", "checkpoint_corrupt"),
+        (json.dumps({**json.loads(a_checkpoint().to_json()), "schema": 99}).encode(), "checkpoint_newer"),
+    ],
+)
+def test_what_cannot_be_used_is_named_and_left(somewhere, opened: Opened, content: bytes, reason: str):
+    opened().save(a_checkpoint())
+    somewhere.put(content)
+    store = opened()
+    with pytest.raises(CheckpointError) as caught:
+        store.load()
+    assert caught.value.reason == reason
+    assert store.place in str(caught.value)
+    with pytest.raises(CheckpointConflict):
+        opened().save(a_checkpoint())

@@ -1,0 +1,129 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the stores behind a network share: compare-and-swap over answers that may be lost on their way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, TypeVar
+
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesError
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat
+from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, StoreError
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, patience
+
+#: what the clients of a store raise; anything else (a lost lock, an ended playbook) passes as it is
+REFUSALS = (AwsError, KubernetesError)
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look found: the bytes of the checkpoint (None: there is none), and the server's word for that version."""
+
+    content: Optional[bytes] = None
+    version: Any = None
+
+
+class RemoteStore(ABC):
+    """A store that reads and writes over a network.
+
+    A write that was refused for its version, or whose answer was lost, is judged by another look: where our own words
+    stand there it was done; where nothing has changed it is sent again, for as long as patience lasts; anything else
+    was another writer.
+    """
+
+    def __init__(self, call: Call, poll_seconds: float) -> None:
+        self._call = call
+        self._poll_seconds = poll_seconds
+        self._seen = Seen()
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where the checkpoint is, for messages."""
+
+    @abstractmethod
+    def _look(self) -> Seen:
+        """What is there now. Raises one of REFUSALS."""
+
+    @abstractmethod
+    def _put(self, content: bytes, seen: Seen) -> Seen:
+        """Write it in one step, if that version is still the current one. Raises one of REFUSALS."""
+
+    @abstractmethod
+    def _moved(self, error: EvergreenError, seen: Seen) -> bool:
+        """Whether a write over that version was refused because it is not the current one."""
+
+    def _passes(self, error: EvergreenError) -> bool:
+        """Whether the same request may well succeed a little later."""
+        return error.transient
+
+    @abstractmethod
+    def _remedy(self, error: EvergreenError) -> str:
+        """What to do about a refusal; "" where its own remedy says it."""
+
+    @abstractmethod
+    def _as_bytes(self, checkpoint: Checkpoint) -> bytes:
+        """The document as this store keeps it."""
+
+    def load(self) -> Optional[Checkpoint]:
+        self._seen = self._read(self._look)
+        return None if self._seen.content is None else read_checkpoint(self._seen.content, self.place)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        content = self._as_bytes(checkpoint)
+        self._seen = self._swap(self._seen, lambda seen: self._put(content, seen), content)
+
+    def _swap(self, seen: Seen, write: Callable[[Seen], Seen], content: Optional[bytes]) -> Seen:
+        """Write over that version, so that ``content`` is there. Raises CheckpointConflict, StoreError."""
+        deadline = Deadline(self._call.clock, patience(self._poll_seconds))
+        heartbeat = Heartbeat(self._call)
+        while True:
+            try:
+                return write(seen)
+            except REFUSALS as error:
+                if not self._moved(error, seen) and not self._passes(error):
+                    raise self._unusable(error, "written") from error
+                refusal = error
+            now = self._read(self._look)
+            if now.content == content != seen.content:
+                return now
+            if now.content != seen.content:
+                raise CheckpointConflict(self.place) from refusal
+            if deadline.expired():
+                raise self._unusable(refusal, "written") from refusal
+            seen = now
+            heartbeat.beat(f"checkpoint {self.place} cannot be written for now, trying on: {refusal}")
+            self._call.clock.sleep(min(self._poll_seconds, deadline.remaining()))
+
+    def _read(self, read: Callable[[], Found]) -> Found:
+        """What ``read`` answers. Raises StoreError."""
+        try:
+            return read()
+        except REFUSALS as error:
+            raise self._unusable(error, "read") from error
+
+    def _repeat(self, request: Callable[[], Found], what: str) -> Found:
+        """What the request answers, sent again for as long as patience lasts. Raises StoreError."""
+        deadline = Deadline(self._call.clock, patience(self._poll_seconds))
+        while True:
+            try:
+                return request()
+            except REFUSALS as error:
+                if not self._passes(error) or deadline.expired():
+                    raise self._unusable(error, what) from error
+            self._call.clock.sleep(min(self._poll_seconds, deadline.remaining()))
+
+    def _unusable(self, error: EvergreenError, what: str) -> StoreError:
+        return StoreError(
+            f"checkpoint {self.place} cannot be {what}: {error.message}",
+            reason="checkpoint_unwritable" if what == "written" else "checkpoint_unreadable",
+            remedy=self._remedy(error) or error.remedy,
+        )
