@@ -255,9 +255,9 @@ def refusal(lock: Lock, seen: Lease, standstill: Standstill) -> RunInProgress:
     if other and other.gone(lock.holder) is False:
         state = "which still runs"
     elif standstill.seconds > seen.seconds / 2:
-        state = f"which has not renewed it for {standstill.seconds:.0f} s of {seen.seconds:g} s"
+        state = f"which has not renewed its lock for {standstill.seconds:.0f} s of {seen.seconds:g} s"
     else:
-        state = "which renews it"
+        state = "whose lock has not run out"
     return RunInProgress(
         f"Cluster {lock.cluster} is held by {seen}, {state}",
         holder=other.as_dict() if other else {"label": seen.identity},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -40,15 +41,35 @@ def granted_actions() -> set[str]:
     return {action for statement in policy["Statement"] for action in statement["Action"]}
 
 
+def granted_rules() -> list[dict[str, Any]]:
+    """The rules of all roles, each with the ``namespace`` that it is limited to ("" for none)."""
+    items = yaml.safe_load((PERMISSIONS / "rbac.yml").read_text(encoding="utf-8"))["items"]
+    return [
+        {"namespace": item["metadata"].get("namespace", ""), **rule}
+        for item in items
+        if item["kind"] in ("ClusterRole", "Role")
+        for rule in item["rules"]
+    ]
+
+
 def granted_verbs() -> set[tuple[str, str, str, str]]:
-    """(verb, API group, resource, subresource) of the cluster role."""
-    role = yaml.safe_load((PERMISSIONS / "rbac.yml").read_text(encoding="utf-8"))["items"][0]
+    """(verb, API group, resource, subresource) of all rules, wherever they hold."""
     return {
         (verb, group, *(resource.split("/") + [""])[:2])
-        for rule in role["rules"]
+        for rule in granted_rules()
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
+    }
+
+
+def objects_of_limited_rules(resource: str) -> set[str]:
+    """What the rules about a resource are limited to, as the record names it: ``namespace/`` is the collection."""
+    return {
+        f"{rule['namespace']}/{name}"
+        for rule in granted_rules()
+        if resource in rule["resources"]
+        for name in rule.get("resourceNames", [""])
     }
 
 
@@ -72,3 +93,5 @@ def test_the_documented_permissions_are_enough_and_none_is_idle(world: World):
     assert run.rc == 0, run.output
     assert problems(world) == []
     assert actions - asked == ELSEWHERE
+    leases = {call.target for call in world.record.calls(author="evergreen") if call.operation.endswith(" leases")}
+    assert leases <= objects_of_limited_rules("leases")

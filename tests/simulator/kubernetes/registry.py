@@ -166,6 +166,8 @@ class Registry:
         metadata = item.get("metadata") or {}
         with self.store.lock:
             missing = self.store.get(resource, namespace, name) is None
+            if missing and metadata.get("uid"):
+                raise conflict(resource, name, _nothing_has(metadata["uid"], resource, namespace, name))
             if missing and resource.creates_on_put and not subresource:
                 item = {**item, "metadata": {**metadata, "name": metadata.get("name", name), "resourceVersion": ""}}
                 return self.create(resource, namespace, item, dry_run), True
@@ -273,3 +275,12 @@ def _in_order(resource: Resource, item: dict[str, Any]) -> dict[str, Any]:
     rest = {key: value for key, value in item.items() if key not in ("apiVersion", "kind", "metadata", "status")}
     status = {"status": item["status"]} if "status" in item else {}
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **rest, **status}
+
+
+def _nothing_has(uid: str, resource: Resource, namespace: str, name: str) -> str:
+    """What etcd says to who would replace an object that was deleted."""
+    key = "/".join(part for part in ("/registry", resource.plural, namespace, name) if part)
+    return (
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+        f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
+    )

@@ -97,6 +97,14 @@ def test_a_lease_is_replaced_by_version_only_and_created_by_put(client):
     refused(409, client.replace, f"{LEASES}/l", made)
 
 
+def test_a_lease_that_was_deleted_is_not_created_anew_by_who_knew_it(client):
+    lease = {"metadata": {"name": "l"}, "spec": {"holderIdentity": "me", "leaseDurationSeconds": 60}}
+    made = client.create(LEASES, lease)
+    client.delete(f"{LEASES}/l")
+    error = refused(409, client.replace, f"{LEASES}/l", made)
+    assert "Precondition failed: UID in precondition" in error.message
+
+
 def test_a_dry_run_shows_and_keeps_nothing(client):
     shown = client.create(NODES, {"metadata": {"name": "n1"}}, dry_run=True)
     assert shown["metadata"]["uid"]
