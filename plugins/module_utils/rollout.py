@@ -24,6 +24,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import tag_group, tagged_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.lease import confirm
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Ledger, Selection
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, activities_since, describe_target, look
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, Store
@@ -137,6 +138,8 @@ def take_up(rollout: Rollout) -> Standing:
     Raises LockLost or RunInProgress when another run holds the cluster, or the group, by now, and CheckpointError when
     the run's record is gone.
     """
+    if rollout.hold:
+        confirm(rollout.client, rollout.hold)
     checkpoint = rollout.store.load()
     scene = look(rollout.aws, rollout.client, rollout.asg_name)
     if checkpoint is None or scene.marks is None or scene.marks.run_id != checkpoint.run_id:

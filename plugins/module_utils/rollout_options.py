@@ -5,16 +5,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Callable
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import PROCESSES
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
+from ansible_collections.evergreen.eks.plugins.module_utils.keeper import take_and_keep
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes_connection import kubernetes_argument_spec
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Settings
-from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, default_directory, journal_path
+from ansible_collections.evergreen.eks.plugins.module_utils.store import (
+    Place,
+    cluster_folder,
+    default_directory,
+    journal_path,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.stores import store_of
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, waiting_argument_spec
 
@@ -73,6 +80,7 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
     aws = Aws(params, call)
     client = KubernetesClient.connect(params, aws, call)
     directory = params["state"]["dir"] or default_directory()
+    holder = Holder.here(call.lifeline, operator=params.get("operator") or "", since=call.clock.timestamp())
     place = Place(aws.account, aws.region, params["cluster_name"], params["asg_name"])
     return Rollout(
         aws=aws,
@@ -82,7 +90,26 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
         place=place,
         journal=journal_path(directory, place),
         settings=settings,
-        holder=Holder.here(call.lifeline, operator=params.get("operator") or "", since=call.clock.timestamp()),
-        take_hold=lambda: "",
+        holder=holder,
+        take_hold=_lock(client, call, holder, place, directory, settings),
         hold=params.get("lease") or "",
+    )
+
+
+def _lock(
+    client: KubernetesClient, call: Call, holder: Holder, place: Place, directory: str, settings: Settings
+) -> Callable[[], str]:
+    """What takes the cluster's lock for this playbook run and answers the hold file, "" where no lock is wanted."""
+    if not settings.lock:
+        return str
+    return partial(
+        take_and_keep,
+        client,
+        call,
+        holder,
+        cluster=place.cluster,
+        directory=str(cluster_folder(directory, place)),
+        seconds=settings.lock_seconds,
+        wait=settings.lock_wait,
+        poll_seconds=settings.poll_seconds,
     )
