@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
@@ -108,10 +108,6 @@ class Holder:
             f"since {self.since}" if self.since else "",
         ]
         return f"{where} ({', '.join(fact for fact in facts if fact)})"
-
-
-def with_run(holder: Holder, run_id: str) -> Holder:
-    return replace(holder, run_id=run_id)
 
 
 def _read(path: str) -> str:

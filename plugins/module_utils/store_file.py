@@ -1,31 +1,27 @@
 # Copyright: Contributors to the evergreen.eks project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checkpoints as files of the controller; also, until a Lease of the cluster takes its place, the lock of a group."""
+"""Checkpoints as files of the controller."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import tempfile
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Iterator, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
-from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.store import (
     CheckpointConflict,
     Place,
     StoreError,
     cluster_folder,
     file_of,
-    journal_path,
 )
 
 SCRAP = ".tmp"
@@ -45,8 +41,6 @@ class FileStore:
         self._file = partial(file_of, directory, where)
         self._stop = self._file(".stop")
         self.path = self._file(".json")
-        self.lock = self._file(".lock")
-        self.journal = journal_path(directory, where)
         self._seen = ""  # digest of the bytes that we last saw; "" = no file
 
     @property
@@ -99,39 +93,6 @@ class FileStore:
         with self._writing(self._stop):
             self._stop.unlink(missing_ok=True)
 
-    def claim(self, holder: Holder) -> None:
-        """Hold the group for this run. Raises RunInProgress while another run holds it and is not provably gone."""
-        with self._locked() as file:
-            other = _read_holder(file)
-            if other and other.same_process(holder):
-                holder = replace(holder, since=other.since, run_id=holder.run_id or other.run_id)
-            elif other:
-                self.refuse_unless_gone(other, holder)
-            file.seek(0)
-            file.truncate()
-            file.write(json.dumps(asdict(holder)))
-
-    def release(self, holder: Holder) -> None:
-        """Give the group back, where it is ours."""
-        with self._locked() as file:
-            other = _read_holder(file)
-            if other and other.same_process(holder):
-                file.seek(0)
-                file.truncate()
-
-    def refuse_unless_gone(self, other: Holder, here: Holder) -> None:
-        """Raise RunInProgress unless the other holder has provably ended."""
-        gone = other.gone(here)
-        if gone:
-            return
-        cause = "which still runs" if gone is False else "and from here nobody can tell whether that run still lives"
-        raise RunInProgress(
-            f"node group {self._where.group} of cluster {self._where.cluster} is held by {other}, {cause}",
-            reason="locked",
-            holder=asdict(other),
-            remedy="Wait for it to end; if you are sure that it is dead, run again with lock: false (eks_lock=false)",
-        )
-
     # --- the parts -------------------------------------------------------------------------------------------------
 
     def _read(self, path: Path) -> Optional[bytes]:
@@ -160,13 +121,6 @@ class FileStore:
         with self._writing(self.path), open(self._folder / LOCK, "a", encoding="ascii", opener=_private) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-    @contextmanager
-    def _locked(self) -> Iterator:
-        # "a+" creates without truncating; the flock only covers this read-modify-write, the content is the lock.
-        with self._writing(self.lock), open(self.lock, "a+", encoding="utf-8", opener=_private) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
@@ -198,11 +152,3 @@ def _digest(content: Optional[bytes]) -> str:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _read_holder(file) -> Optional[Holder]:
-    file.seek(0)
-    try:
-        return Holder(**json.loads(file.read()))
-    except (ValueError, TypeError):
-        return None  # empty, or torn by a crash of the machine: nobody holds it

@@ -1,15 +1,12 @@
 # Copyright: Contributors to the evergreen.eks project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checkpoint document, the marks on the group, and the lock of a group."""
+"""The checkpoint document and the marks on the group."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -27,11 +24,9 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     read_marks,
     read_member_mark,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Departure, Ledger, Wave
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Place
 from ansible_collections.evergreen.eks.plugins.module_utils.store_file import FileStore
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Lifeline, Process
 
 ACTIVITY = "5b4e2f5c-7a7b-4a53-9b64-0d9a7d6f3c11"
 MARKS = Marks(
@@ -129,53 +124,3 @@ class TestDocument:
         with pytest.raises(CheckpointError, match="/state/shared.json") as caught:
             read_checkpoint(text, "/state/shared.json")
         assert caught.value.reason == reason
-
-
-class TestLock:
-    @pytest.fixture
-    def sleeper(self):
-        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        yield process
-        process.kill()
-        process.wait()
-
-    @staticmethod
-    def holder_of(pid: int) -> Holder:
-        return Holder.here(Lifeline(Process.of(pid)), operator="anna", since="2026-11-21T01:02:03Z")
-
-    def test_a_living_run_is_named(self, tmp_path, sleeper):
-        store(tmp_path).claim(self.holder_of(sleeper.pid))
-        with pytest.raises(RunInProgress, match=f"held by anna on .*process {sleeper.pid}, since 2026-11-21.*eks_lock"):
-            store(tmp_path).claim(self.holder_of(os.getpid()))
-
-    def test_the_same_run_claims_again(self, tmp_path):
-        me = self.holder_of(os.getpid())
-        store(tmp_path).claim(me)
-        store(tmp_path).claim(replace(me, run_id="run-1"))
-        assert json.loads(store(tmp_path).lock.read_text())["run_id"] == "run-1"
-
-    def test_a_killed_run_gives_way_at_once(self, tmp_path, sleeper):
-        store(tmp_path).claim(self.holder_of(sleeper.pid))
-        sleeper.kill()
-        sleeper.wait()
-        me = self.holder_of(os.getpid())
-        store(tmp_path).claim(me)
-        assert json.loads(store(tmp_path).lock.read_text())["pid"] == os.getpid()
-
-    def test_a_run_on_another_machine_is_never_taken_for_dead(self, tmp_path):
-        me = self.holder_of(os.getpid())
-        store(tmp_path).claim(replace(me, host="elsewhere", boot="another", pid=1))
-        with pytest.raises(RunInProgress, match="nobody can tell"):
-            store(tmp_path).claim(me)
-
-    def test_given_back_it_is_free(self, tmp_path, sleeper):
-        other = self.holder_of(sleeper.pid)
-        store(tmp_path).claim(other)
-        store(tmp_path).release(other)
-        store(tmp_path).claim(self.holder_of(os.getpid()))
-
-    def test_a_torn_lock_holds_nobody(self, tmp_path):
-        place = store(tmp_path)
-        place.claim(self.holder_of(os.getpid()))
-        place.lock.write_text('{"host": "h')
-        place.claim(self.holder_of(os.getpid()))
