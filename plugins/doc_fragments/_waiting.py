@@ -33,4 +33,13 @@ options:
         RV(ignore:reason) V(lock_lost) and changes nothing more.
       - Without it, or with an empty string, no lock is looked at.
     type: path
+  established:
+    description:
+      - Whether AWS and Kubernetes are known to answer at these addresses, for example because an earlier task has just
+        asked them. Silence is then an outage, and is waited out from the first request on.
+      - Otherwise an API that has never answered is given up after 15 seconds, because its address is likely wrong.
+      - Without it the E(EVERGREEN_ESTABLISHED) environment variable is used, which the role
+        P(evergreen.eks.rollout#role) sets for all that follows its first look.
+    type: bool
+    default: false
 """

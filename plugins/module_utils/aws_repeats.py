@@ -106,9 +106,8 @@ class Repeats:
         return (code or f"HTTP status {status}") if passes(code, status) else ""
 
     def _patience(self) -> float:
-        """Seconds. Who writes a run's journal has reached AWS before, in another process."""
         seconds = self._call.patience(self._poll_seconds)
-        known = self._answered or self._call.journal.kept
+        known = self._answered or self._call.established
         return seconds if known else min(seconds, FIRST_ANSWER_SECONDS)
 
     def _pause(self, attempts: int) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -20,6 +20,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.marks import (
     Change,
     NodeMoved,
     Wish,
+    credited,
     decide_marked,
     decide_unmarked,
     fought_over,
@@ -72,6 +73,8 @@ def settle_nodes(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, 
     results = {instance_id: _absent(instance_id) for instance_id in chosen.without_node}
     work = Work(client, call, decide, results)
     if state == "cordoned" and params["asg_name"]:
+        # Each cordon is decided on a look and sent once: one that is repeated would come too late for what was seen.
+        work.client = client.once
         floor = ReadyFloor(aws, client, params["asg_name"], params["min_ready"])
         keep_floor(work, chosen.nodes, floor, timeout=params["timeout"], interval=params["poll_seconds"])
     else:
@@ -137,9 +140,11 @@ class Work:
         """Change every Node, several at a time. The first error ends it, after those under way."""
         with ThreadPoolExecutor(max_workers=PARALLEL_WRITES) as pool:
             pending = [pool.submit(self._settle, node) for node in nodes]
-            failures = [error for error in (future.exception() for future in pending) if error]
-        if failures:
-            raise self.failed(failures[0])
+            wait(pending, return_when=FIRST_EXCEPTION)
+            pool.shutdown(cancel_futures=True)
+        errors = [future.exception() for future in pending if not future.cancelled()]
+        for error in filter(None, errors):
+            raise self.failed(error)
 
     def _settle(self, node: Node) -> None:
         self.done(settle(self.client, node, self.decide, check_mode=self.call.check_mode))
@@ -171,11 +176,11 @@ def keep_floor(work: Work, nodes: Sequence[Node], floor: ReadyFloor, *, timeout:
     `timeout` seconds bound each wait for a free place, 0 is for ever.
     """
     remaining = {node.name: node for node in nodes}
-    misses: Counter[str] = Counter()
     heartbeat = Heartbeat(work.call)
     if work.call.check_mode:
         foretell(work, remaining, floor.look())
         return
+    tries = Tries(work.call, interval)
     while remaining:
         view = _free_place(work, remaining, floor, heartbeat, timeout, interval)
         for change in allowed(view, _decisions(work, view, remaining)):
@@ -183,13 +188,44 @@ def keep_floor(work: Work, nodes: Sequence[Node], floor: ReadyFloor, *, timeout:
                 if change.changed:
                     send(work.client, change)
             except EvergreenError as error:
-                passing = isinstance(error, NodeMoved) or getattr(error, "transient", False)
-                misses[change.node.name] += 1
-                if passing and misses[change.node.name] < ATTEMPTS:
-                    continue
-                raise work.failed(fought_over(change.node.name) if isinstance(error, NodeMoved) else error) from None
+                try:
+                    tries.failed(change, error)
+                except EvergreenError as last:
+                    raise work.failed(last) from None
+                continue
             del remaining[change.node.name]
-            work.done(change)
+            work.done(credited(tries.sent.get(change.node.name), change))
+
+
+class Tries:
+    """The changes that were sent and not confirmed: how often, since when, and what the first of them was."""
+
+    def __init__(self, call: Call, interval: float) -> None:
+        self.sent: dict[str, Change] = {}
+        self._call, self._interval = call, interval
+        self._conflicts: Counter[str] = Counter()
+        self._troubles: dict[str, tuple[float, float]] = {}  # since when, and when last
+
+    def failed(self, change: Change, error: EvergreenError) -> None:
+        """Return when it is worth another look at the Node. Raises the error, or that somebody else fights for it.
+
+        A conflict is worth one at once, some times over; an API in trouble a poll later, for the patience of the call.
+        """
+        name, now = change.node.name, self._call.clock.now()
+        self.sent.setdefault(name, change)
+        if isinstance(error, NodeMoved):
+            self._conflicts[name] += 1
+            if self._conflicts[name] >= ATTEMPTS:
+                raise fought_over(name) from None
+            return
+        patience = self._call.patience(self._interval)
+        since, last = self._troubles.get(name, (now, now))
+        # What was long ago, before a wait for a free place, is another trouble.
+        since = now if now - last >= patience else since
+        self._troubles[name] = (since, now)
+        if not getattr(error, "transient", False) or now - since >= patience:
+            raise error
+        self._call.clock.sleep(self._interval)
 
 
 def _free_place(

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -20,7 +22,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes_connectio
     connect,
     kubernetes_argument_spec,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import LOOK_POLLS, Call
 
 __all__ = ["KubernetesClient", "KubernetesError", "kubernetes_argument_spec"]
 
@@ -28,9 +31,15 @@ PAGE = 500
 CONNECT_TIMEOUT = 5
 # The API server may hold an eviction for 10 s (conflict retries with a wrong UID), so never less than that.
 READ_TIMEOUT = 30
-RETRY_SECONDS = 60
-# Before the first answer a wrong address is likelier than an outage.
-FIRST_ANSWER_SECONDS = 15
+# The server itself ends a watch in time; one that is silent for so much longer has lost its connection.
+WATCH_MARGIN = 5
+# Before the first answer a wrong address is likelier than an outage: seconds, or three polls where these are less.
+FIRST_ANSWER_SECONDS, FIRST_ANSWER_POLLS = 15, 3
+# At most so long a pause is granted to a server that asks for one: a minute. Flow control asks for 32 s at most
+# (apiserver/pkg/util/flowcontrol/dropped_requests_tracker.go).
+LONGEST_RETRY_AFTER_POLLS = 12
+# A server that has accepted us before may refuse us for a moment, when its way to IAM is disturbed.
+UNAUTHORIZED_POLLS = 6
 RETRIED_METHODS = ("GET", "PATCH")
 PATCH_TYPES = {
     "merge": "application/merge-patch+json",
@@ -52,8 +61,8 @@ class KubernetesError(EvergreenError):
 
     ``status`` is the HTTP status, 0 when there was no answer. ``api_reason``, ``causes`` (a list of dicts with
     ``reason``, ``message``, ``field``) and ``text`` are what the API's Status object says, ``retry_after`` the
-    seconds of that header. Reasons: kubernetes_unreachable, kubernetes_unauthorized, kubernetes_forbidden,
-    kubernetes_not_found, kubernetes_conflict, kubernetes_error.
+    seconds of that header, kept within reason. Reasons: kubernetes_unreachable, kubernetes_unauthorized,
+    kubernetes_forbidden, kubernetes_not_found, kubernetes_conflict, kubernetes_error.
     """
 
     default_reason = "kubernetes_error"
@@ -79,26 +88,47 @@ class KubernetesError(EvergreenError):
         self._permanent = permanent
 
     @property
+    def budget_causes(self) -> list[str]:
+        """What the disruption budgets say that forbid an eviction; the server's flow control names none."""
+        return [cause.get("message", "") for cause in self.causes if cause.get("reason") == "DisruptionBudget"]
+
+    @property
     def transient(self) -> bool:
-        """Whether the same request may well succeed a little later."""
-        return not self._permanent and (self.status in (0, 429) or self.status >= 500)
+        """Whether the same request may well succeed a little later.
+
+        The no of a disruption budget is none of these, although it is a 429, too: it is a decision about this pod,
+        and whoever gets it looks at the pod before asking again.
+        """
+        if self._permanent or self.budget_causes:
+            return False
+        return self.status in (0, 429) or self.status >= 500
+
+
+@dataclass
+class Contact:
+    """What is known of a server by its answers, by all who use the same client."""
+
+    answered: bool
+    accepted: bool = False  # it knew who we are
 
 
 class KubernetesClient:
     """GET, LIST, WATCH, POST, PUT, PATCH and DELETE on plain paths ("/api/v1/nodes") with plain dicts.
 
-    Safe for threads. GET and PATCH are repeated on 429, 5xx and lost connections for ``retry_seconds``; a patch that
-    must not be applied twice carries a resourceVersion. POST, PUT and DELETE are sent once: their callers look at
+    Safe for threads. GET and PATCH are repeated on 429, 5xx and lost connections for the patience of the call; a patch
+    that must not be applied twice carries a resourceVersion. POST, PUT and DELETE are sent once: their callers look at
     the world before they try again.
     """
 
     def __init__(self, connection: Connection, call: Call, *, poll_seconds: float = 5.0) -> None:
         self._connection = connection
         self._call = call
+        self._poll_seconds = poll_seconds
         self._first_pause = min(poll_seconds, 1.0)
         self._longest_pause = 3 * poll_seconds
-        self._answered = False
-        self.retry_seconds = RETRY_SECONDS
+        self._contact = Contact(answered=call.established)
+        self._heartbeat: Heartbeat | None = Heartbeat(call)
+        self._most_patience = math.inf
         self.read_timeout: float = READ_TIMEOUT
 
     @classmethod
@@ -114,14 +144,35 @@ class KubernetesClient:
         Each request is sent once, and its answer awaited for ``read_timeout`` seconds.
         """
         self._connection.pool.clear()
-        client = KubernetesClient(self._connection, call)
-        client.retry_seconds, client.read_timeout = 0.0, read_timeout
+        client = KubernetesClient(self._connection, call).once
+        client.read_timeout = read_timeout
         return client
 
     @property
     def host(self) -> str:
         """The URL of the API server."""
         return self._connection.host
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server is known to answer at this address: what fails then is no wrong address."""
+        return self._contact.answered
+
+    @property
+    def briefly(self) -> KubernetesClient:
+        """The same client with little patience, for a wait: it looks again by itself, and tells what it waits for."""
+        return self._within(LOOK_POLLS * self._poll_seconds)
+
+    @property
+    def once(self) -> KubernetesClient:
+        """The same client without patience, for what would come too late the second time."""
+        return self._within(0)
+
+    def _within(self, seconds: float) -> KubernetesClient:
+        view = copy.copy(self)
+        view._most_patience = min(seconds, self._most_patience)
+        view._heartbeat = None
+        return view
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         return self._request("GET", path, query=query)
@@ -131,7 +182,8 @@ class KubernetesClient:
     ) -> tuple[list[dict[str, Any]], str]:
         """All objects and the resourceVersion of the list, read in pages of 500.
 
-        When a page's continue token has expired (410) the list is read again from its start.
+        When a page's continue token has expired (410) the list is read again from its start, in one piece: who was too
+        slow for the pages once would be so again.
         """
         query = {"labelSelector": label_selector, "fieldSelector": field_selector, "limit": PAGE}
         items: list[dict[str, Any]] = []
@@ -142,7 +194,7 @@ class KubernetesClient:
             except KubernetesError as error:
                 if error.status != 410 or not token:
                     raise
-                items, token = [], ""
+                items, token, query["limit"] = [], "", None
                 continue
             items.extend(page.get("items") or [])
             token = page["metadata"].get("continue", "")
@@ -160,8 +212,8 @@ class KubernetesClient:
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """The events since ``resource_version`` as (type, object), bookmarks included.
 
-        Ends when the server or the network ends it; the caller watches again from the last resourceVersion that it
-        saw. Raises KubernetesError, with status 410 when that version is too old and the list must be read again.
+        Ends when the server or the network ends it, or when what comes makes no sense: then it is to be listed again.
+        Sent once. Raises KubernetesError, with status 410 when that version is too old and the list must be read again.
         """
         query = {
             "watch": "1",
@@ -171,14 +223,18 @@ class KubernetesClient:
             "fieldSelector": field_selector,
             "labelSelector": label_selector,
         }
-        response = self._send_authorized("GET", path, query, None, None, read_timeout=timeout_seconds + 30)
+        response = self._send_authorized("GET", path, query, None, None, read_timeout=timeout_seconds + WATCH_MARGIN)
         try:
             for line in _lines(response):
-                event = json.loads(line)
-                if event["type"] == "ERROR":
-                    status = event["object"]
-                    raise _error_of("GET", path, query, status.get("code", 500), {}, json.dumps(status).encode())
-                yield event["type"], event["object"]
+                try:
+                    event = json.loads(line)
+                    kind, item = event["type"], event["object"]
+                except (ValueError, KeyError, TypeError):
+                    return
+                if kind == "ERROR":
+                    status = item if isinstance(item, dict) else {}
+                    raise _error_of("GET", path, query, status.get("code", 500), {}, json.dumps(item).encode())
+                yield kind, item
         finally:
             response.close()
 
@@ -208,19 +264,34 @@ class KubernetesClient:
         query = query or {}
         if method != "GET" and query.get("dryRun") != "All":
             self._call.before_change(f"{method} {path}")
-        patience = self.retry_seconds if self._answered else min(self.retry_seconds, FIRST_ANSWER_SECONDS)
-        deadline = Deadline(self._call.clock, patience or 0.001)
-        pause = self._first_pause
+        clock = self._call.clock
+        began, pause = clock.now(), self._first_pause
         while True:
             try:
-                response = self._send_authorized(method, path, query, body, content_type)
-                return json.loads(response.data or b"{}")
+                return _parsed(self._send_authorized(method, path, query, body, content_type), self.host)
             except KubernetesError as error:
-                if method not in RETRIED_METHODS or not error.transient or deadline.expired():
+                waited = clock.now() - began
+                if method not in RETRIED_METHODS or not error.transient or waited >= self._patience:
                     raise
-                wait = error.retry_after if error.retry_after is not None else pause * random.uniform(0.5, 1.0)
-            self._call.clock.sleep(min(wait, deadline.remaining()))
+                if self._heartbeat and not self._call.looking and waited >= self._poll_seconds:
+                    self._heartbeat.beat(f"no answer for now, trying on: {error}")
+                wait = self._pause(error, pause)
+            clock.sleep(min(wait, self._patience - waited))
             pause = min(2 * pause, self._longest_pause)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for which a request is repeated; it grows with the first answer."""
+        patience = min(self._call.patience(self._poll_seconds), self._most_patience)
+        if self._contact.answered:
+            return patience
+        return min(patience, FIRST_ANSWER_SECONDS, FIRST_ANSWER_POLLS * self._poll_seconds)
+
+    def _pause(self, error: KubernetesError, own: float) -> float:
+        """Seconds until the next attempt: our own, or as long as the server asks; never the same for everybody."""
+        if error.retry_after is None:
+            return own * random.uniform(0.5, 1.0)
+        return error.retry_after * random.uniform(1.0, 1.25)
 
     def _send_authorized(
         self,
@@ -231,13 +302,24 @@ class KubernetesClient:
         content_type: str | None,
         read_timeout: float | None = None,
     ) -> Any:
-        """An answer with a status below 300, asked for a second time with a new token after a 401."""
-        try:
-            return self._send(method, path, query, body, content_type, read_timeout)
-        except KubernetesError as error:
-            if error.status != 401 or not self._connection.renew():
-                raise
-        return self._send(method, path, query, body, content_type, read_timeout)
+        """An answer with a status below 300. After a 401 it is asked for once more with a new token, and for some polls
+        on by a server that has accepted us before. Raises AwsError when it is AWS that refuses the credentials."""
+        clock = self._call.clock
+        began, attempts = clock.now(), 0
+        while True:
+            attempts += 1
+            try:
+                return self._send(method, path, query, body, content_type, read_timeout)
+            except KubernetesError as error:
+                if error.status != 401 or not self._connection.renew():
+                    raise
+                if attempts == 2:
+                    self._connection.check_credentials()
+                patience = min(UNAUTHORIZED_POLLS * self._poll_seconds, self._patience) if self._contact.accepted else 0
+                if attempts > 1 and clock.now() - began >= patience:
+                    raise
+            if attempts > 1:
+                clock.sleep(self._first_pause)
 
     def _send(
         self,
@@ -270,12 +352,36 @@ class KubernetesClient:
                 preload_content="watch" not in query,
                 timeout=Timeout(connect=CONNECT_TIMEOUT, read=read_timeout or self.read_timeout),
             )
-            self._answered = True
+            self._contact.answered = True
             if response.status >= 300:
-                raise _error_of(method, path, query, response.status, response.headers, response.data)
+                error = _error_of(method, path, query, response.status, response.headers, response.data)
+                error.retry_after = self._within_reason(error.retry_after)
+                raise error
+            self._contact.accepted = True
             return response
         except (exceptions.HTTPError, OSError) as error:
             raise _unreachable(self._connection.host, error) from error
+
+    def _within_reason(self, retry_after: float | None) -> float | None:
+        """The pause that a server asks for: 0 would be a hot loop, and hours are a mistake of a proxy."""
+        if retry_after is None:
+            return None
+        return min(max(retry_after, self._first_pause), LONGEST_RETRY_AFTER_POLLS * self._poll_seconds)
+
+
+def _parsed(response: Any, host: str) -> dict[str, Any]:
+    """The JSON object of an answer. Raises KubernetesError for anything else: that is not the Kubernetes API."""
+    try:
+        parsed = json.loads(response.data or b"{}")
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, dict):
+        return parsed
+    raise KubernetesError(
+        f"What answers at {host} is not the Kubernetes API: {response.data[:100].decode(errors='replace')!r}",
+        status=response.status,
+        remedy="Check the address, and whether a proxy stands in between",
+    )
 
 
 def _dry(dry_run: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import env_fallback
 
-from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, aws_argument_spec, aws_errors
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError, aws_argument_spec, aws_errors
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, MissingLibrary
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Clock
 
@@ -94,13 +94,24 @@ def kubernetes_argument_spec(**own: Any) -> dict[str, Any]:
 
 
 class Connection:
-    """The address, the connection pool and the headers of every request."""
+    """The address, the connection pool and the headers of every request; and the token, where we make it ourselves."""
 
-    def __init__(self, host: str, pool: Any, headers: Callable[[], Any], renew: Callable[[], bool]) -> None:
+    def __init__(self, host: str, pool: Any, headers: Callable[[], Any], token: EksToken | None) -> None:
         self.host = host.rstrip("/")
         self.pool = pool
         self.headers = headers
-        self.renew = renew
+        self._token = token
+
+    def renew(self) -> bool:
+        """Have the next request carry a new token; False where there is none that we could make."""
+        if self._token:
+            self._token.forget()
+        return self._token is not None
+
+    def check_credentials(self) -> None:
+        """Raise AwsError where AWS itself does not accept the credentials that our tokens are made of."""
+        if self._token:
+            self._token.check_credentials()
 
 
 class EksToken:
@@ -125,11 +136,22 @@ class EksToken:
                 self._renew_at = self._clock.now() + TOKEN_SECONDS - RENEW_BEFORE
             return self._token
 
-    def renew(self) -> bool:
-        """Forget the token: the server did not accept it."""
+    def forget(self) -> None:
+        """The server did not accept it: make a new one next time."""
         with self._lock:
             self._token = ""
-        return True
+
+    def check_credentials(self) -> None:
+        """Ask AWS whether it still accepts the credentials: a cluster says of expired ones only that it does not.
+
+        Raises AwsError, reason credentials_expired or credentials_invalid. That STS cannot be asked proves nothing.
+        """
+        try:
+            with aws_errors("sts:GetCallerIdentity", f"the token of EKS cluster {self._cluster_name}"):
+                self._aws.client_once("sts").get_caller_identity()
+        except AwsError as error:
+            if error.reason in ("credentials_expired", "credentials_invalid"):
+                raise
 
     def _mint(self) -> str:
         with aws_errors("sts:GetCallerIdentity", f"the token of EKS cluster {self._cluster_name}"):
@@ -184,7 +206,7 @@ def connect(params: dict[str, Any], aws: Aws, clock: Clock, pool_size: int) -> C
         host=configuration.host,
         pool=pool,
         headers=_Headers(configuration, token, given),
-        renew=token.renew if token else lambda: False,
+        token=token,
     )
 
 

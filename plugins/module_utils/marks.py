@@ -258,7 +258,7 @@ def settle(client: KubernetesClient, node: Node, decide: Callable[[Node], Change
     for _attempt in range(ATTEMPTS):
         change = decide(node)
         if not change.changed:
-            return replace(sent, after=change.after) if sent and _took_effect(sent, node) else change
+            return credited(sent, change)
         if check_mode:
             return change
         try:
@@ -271,6 +271,11 @@ def settle(client: KubernetesClient, node: Node, decide: Callable[[Node], Change
             return Change(node, "gone", None, change.before, change.before)
         node = fresh
     raise fought_over(node.name)
+
+
+def credited(sent: Change | None, seen: Change) -> Change:
+    """Where nothing is left to be done: the change that we `sent` and got no answer to, if that is what is seen now."""
+    return replace(sent, after=seen.after) if sent and not seen.changed and _took_effect(sent, seen.node) else seen
 
 
 def fought_over(name: str) -> EvergreenError:

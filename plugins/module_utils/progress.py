@@ -45,15 +45,16 @@ def wait_patiently(
     interval: float,
     heartbeat: Heartbeat,
     describe: Callable[[Look], str],
-    connected: bool = True,
+    connected: Callable[[], bool] = lambda: True,
 ) -> Look:
     """`wait_until` that waits out throttling and outages of AWS and Kubernetes, too.
 
     A look that fails for such a reason is no look: nothing is decided on what was seen before it. Its error is raised
-    once the deadline is over, or at once when nothing was ever seen (`connected` false): then the address is wrong.
-    `describe` says in the journal what is waited for. Raises WaitTimeout with the last look as `last`.
+    once the deadline is over, or at once when nothing was ever seen and `connected` says that nobody has answered yet:
+    then the address is wrong. `describe` says in the journal what is waited for.
+    Raises WaitTimeout with the last look as `last`.
     """
-    answered = connected
+    answered = False
 
     def attempt() -> tuple[Optional[Look], Optional[EvergreenError]]:
         nonlocal answered
@@ -61,7 +62,7 @@ def wait_patiently(
             with call.look():
                 seen = look()
         except EvergreenError as error:
-            if not answered or not getattr(error, "transient", False) or deadline.expired():
+            if not getattr(error, "transient", False) or deadline.expired() or not (answered or connected()):
                 raise
             return None, error
         answered = True
@@ -69,8 +70,15 @@ def wait_patiently(
 
     def tell(attempted: tuple[Optional[Look], Optional[EvergreenError]]) -> None:
         seen, error = attempted
-        if heartbeat.due():
+        if not heartbeat.due():
+            return
+        try:
             heartbeat.beat(f"no answer for now, trying on: {error}" if error else describe(seen))
+        except EvergreenError as trouble:
+            # Something more was to be read only to be told: that ends no wait.
+            if not getattr(trouble, "transient", False):
+                raise
+            heartbeat.beat(f"no answer for now, trying on: {trouble}")
 
     try:
         seen, _error = wait_until(

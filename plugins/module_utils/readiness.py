@@ -213,7 +213,7 @@ def wait_ready(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, ca
             interval=params["poll_seconds"],
             heartbeat=Heartbeat(call),
             describe=lambda seen: _told(seen, aws),
-            connected=False,
+            connected=lambda: client.answered,
         )
     except WaitTimeout as late:
         raise not_ready(late.last, launch_trouble(aws, late.last), f"within {params['timeout']:g} s") from None

@@ -95,7 +95,8 @@ class Removal:
         self.fates: dict[str, Fate] = {}
         self.touched: set[str] = set()
         self._aws = aws
-        self._client = client
+        # Whatever is read here is read again: each wait tells what it waits for, and acts on what is young.
+        self._client = client.briefly if client else None
         self._call = call
         self._deadline = Deadline(call.clock, request.timeout)
         self._heartbeat = Heartbeat(call)
@@ -151,7 +152,7 @@ class Removal:
 
     def _begin(self) -> list[str]:
         """The first look: judge every instance, refuse what would break the group's minimum; answers who is to go."""
-        sight = self._look()
+        sight = self._wait(lambda _sight: True, lambda _sight: "")
         self._first = sight
         positions = {item: self._position(item, sight) for item in self.request.instance_ids}
         for instance_id, place in positions.items():
@@ -183,7 +184,12 @@ class Removal:
             interval=self.request.poll_seconds,
             heartbeat=self._heartbeat,
             describe=describe,
+            connected=self._connected,
         )
+
+    def _connected(self) -> bool:
+        """Whether it is known that somebody answers at these addresses."""
+        return self._last is not None or self._call.established or bool(self._client and self._client.answered)
 
     def _position(self, instance_id: str, sight: Sight) -> Position:
         return position(sight.group.member(instance_id), sight.outside.get(instance_id), self.request)

@@ -47,7 +47,8 @@ def _fail(params: Mapping[str, Any], call: Call) -> None:
         restore_command=params["restore_command"] or "",
     )
     try:
-        rollout = rollout_of(dict(params), call)
+        # Last words come promptly, also in the outage that they are about.
+        rollout = rollout_of(dict(params), call.in_a_hurry())
     except EvergreenError:
         raise unfinished(params["asg_name"], params["cluster_name"], words) from None
     fail(rollout, words)

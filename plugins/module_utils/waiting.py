@@ -14,8 +14,10 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, TypeVar
+
+from ansible.module_utils.basic import env_fallback
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
     EvergreenError,
@@ -32,6 +34,9 @@ JOURNAL_SCHEMA = 1
 PATIENCE_POLLS = 60
 # The same inside a look of a wait: the wait looks again anyway, and has an end of its own.
 LOOK_POLLS = 4
+# The same for last words, which must come promptly, whoever answers or not.
+HURRY_POLLS = 3
+ESTABLISHED_VARIABLE = "EVERGREEN_ESTABLISHED"
 
 Look = TypeVar("Look")
 
@@ -42,6 +47,11 @@ def waiting_argument_spec(**own: Any) -> dict[str, Any]:
         "poll_seconds": {"type": "float", "default": 5.0},
         "journal": {"type": "path"},
         "lease": {"type": "path"},
+        "established": {
+            "type": "bool",
+            "default": False,
+            "fallback": (env_fallback, [ESTABLISHED_VARIABLE]),
+        },
         **own,
     }
 
@@ -101,11 +111,6 @@ class Journal:
                     remedy="Name a file in a directory that exists and is writable, or leave the option out",
                 ) from error
 
-    @property
-    def kept(self) -> bool:
-        """Whether anything is written at all."""
-        return self._file is not None
-
     def write(self, kind: str, **fields: Any) -> None:
         """Append one event. ``text``, where given, is the line that a person sees while the module runs."""
         if self._file is None:
@@ -140,9 +145,10 @@ class Lifeline:
 
 @dataclass
 class Call:
-    """One call of a module: its clock, its journal, who it works for, and whether it may change anything.
+    """One call of a module: its clock and journal, who it works for, whether it may change anything, its patience.
 
-    ``hold`` is the run's lock on the cluster, None where the run works without one.
+    ``hold`` is the run's lock on the cluster, None where the run works without one. ``established`` says whether the
+    APIs are known to answer at these addresses, so that silence is an outage from the first request on.
     """
 
     clock: Clock = field(default_factory=Clock)
@@ -150,6 +156,8 @@ class Call:
     lifeline: Lifeline = field(default_factory=Lifeline)
     check_mode: bool = False
     hold: Hold | None = None
+    established: bool = False
+    hurried: bool = False  # last words: whoever does not answer is not waited for
     looking: bool = field(default=False, init=False)  # inside a look of a wait
 
     @classmethod
@@ -164,11 +172,17 @@ class Call:
         lifeline.watch()
         path = module.params.get("lease")
         hold = Hold(path, patience(poll_seconds)) if path else None
-        return cls(clock, journal, lifeline, module.check_mode, hold)
+        return cls(clock, journal, lifeline, module.check_mode, hold, module.params.get("established", False))
 
     def patience(self, poll_seconds: float) -> float:
         """Seconds for which a request that may be repeated is repeated while it fails for a passing reason."""
+        if self.hurried:
+            return HURRY_POLLS * poll_seconds
         return LOOK_POLLS * poll_seconds if self.looking else patience(poll_seconds)
+
+    def in_a_hurry(self) -> Call:
+        """The same call with little patience: for what must be said promptly, whoever answers or not."""
+        return replace(self, hurried=True)
 
     @contextmanager
     def look(self) -> Iterator[None]:

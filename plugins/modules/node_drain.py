@@ -22,7 +22,8 @@ description:
     (O(delete_emptydir_data)) and pods without a controller (O(evict_unmanaged)) forbid that anything is evicted, unless
     allowed. Pods that land on a node while it is drained are treated in the same way.
   - An eviction that a budget does not allow now is tried again until the time-out; so is one that failed because the
-    Kubernetes API was busy or could not be reached for a while.
+    Kubernetes API was busy or could not be reached for a while. An eviction whose answer was lost is not simply sent
+    again: the pod is looked at first.
   - A time-out is a failure, and names the pods and what is in their way.
 options:
   nodes:
@@ -41,6 +42,9 @@ options:
     description:
       - Seconds within which each node must be drained, from the moment in which it is taken in hand.
       - V(0) waits for ever.
+      - An outage of the Kubernetes API is waited out, and does not put the time-out off. Where the time is over while
+        the pods are out of sight, nothing more is evicted, and the node is looked at once more as soon as that is
+        possible again, for sixty times O(poll_seconds) at most; when it is empty then, it is drained.
     type: float
     default: 900
   max_parallel:
@@ -237,7 +241,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.engine import Drain
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Request, make_plan
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Request, plan_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.rehearsal import rehearse
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import Report, failure
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, kubernetes_argument_spec
@@ -285,7 +289,7 @@ def main() -> None:
 
 def drain_nodes(request: Request, aws: Aws, client: KubernetesClient, call: Call) -> dict[str, Any]:
     """Drain, or rehearse it in check mode; answers what the module returns. Raises EvergreenError with the results."""
-    plan = make_plan(request, client, call)
+    plan = plan_patiently(request, client, call)
     if call.check_mode:
         nodes = rehearse(request, plan, client, call)
         forbidden = failure(nodes, changed=False)
@@ -297,7 +301,7 @@ def drain_nodes(request: Request, aws: Aws, client: KubernetesClient, call: Call
         error = failure(Report(plan, call).refused(), changed=False)
         changed, nodes = False, {}
     else:
-        floor = ReadyFloor(aws, client, request.asg_name, request.min_ready) if request.asg_name else None
+        floor = ReadyFloor(aws, client.briefly, request.asg_name, request.min_ready) if request.asg_name else None
         drain = Drain(request, plan, client, floor, call)
         nodes, changed = drain.run(), drain.changed
         error = failure(nodes, changed)

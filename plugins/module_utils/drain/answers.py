@@ -70,11 +70,14 @@ def read_answer(error: KubernetesError | None) -> Answer:
 
 def _too_many(error: KubernetesError) -> Answer:
     """A budget says no (it names its cause), or the server's flow control does (it names none)."""
-    causes = [cause.get("message", "") for cause in error.causes if cause.get("reason") == "DisruptionBudget"]
+    causes = error.budget_causes
     if causes:
         name = BUDGET_NAME.search(causes[0] + " ")
         # A budget that is "still being processed" asks for 10 s; our own pauses are about that long.
         return Answer(RETRY, BUDGET, "; ".join(causes), budget=name.group(1) if name else "")
+    if _by_webhook(error):
+        # A webhook may choose any status; it speaks of this pod only.
+        return Answer(RETRY, WEBHOOK_DENIED, error.text)
     return Answer(RETRY, RATE_LIMITED, error.text, pause=error.retry_after, everybody=True)
 
 

@@ -47,10 +47,15 @@ NODE_LOOKS = 6  # every so many looks at the pods one look at the Node itself
 
 @dataclass
 class Course:
-    """A node in hand: its state, its watch, and its times."""
+    """A node in hand: its state, its watch, and its times.
+
+    An outage does not put the ``deadline`` off: it is the operator's, not the node's. But nothing is decided blind:
+    where it expires while the pods are out of sight, the ``last_look`` is waited for.
+    """
 
     drain: NodeDrain
     deadline: Deadline
+    last_look: Deadline
     began: float
     node_due: float
     wake_at: float = 0.0  # when to tend to it without news
@@ -99,7 +104,8 @@ class Drain:
     """The drain of the nodes of a plan."""
 
     def __init__(self, request: Request, plan: Plan, client: KubernetesClient, floor: ReadyFloor | None, call: Call):
-        self._request, self._plan, self._client, self._call = request, plan, client, call
+        # Whatever is read here is read again soon, and nothing waits behind a request that is being repeated.
+        self._request, self._plan, self._client, self._call = request, plan, client.briefly, call
         self._clock = call.clock
         self._report = Report(plan, call)
         self._inbox: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
@@ -129,22 +135,28 @@ class Drain:
                 self._receive()
         except EvergreenError as error:
             self._end()
-            error.details.update(nodes=self._report.results(), changed=self._report.changed)
+            error.details.update(nodes=self._report.results(), changed=self.changed)
             raise
         self._end()
         return self._report.results()
 
     @property
     def changed(self) -> bool:
-        return self._report.changed
+        return self._report.changed or any(drain.evicted for drain in self._plan.drains)
 
     # --- the deciding thread's round
 
     def _begin_nodes(self) -> None:
         while self._waiting and len(self._courses) < self._request.max_parallel:
             drain = self._waiting.popleft()
-            now = self._clock.now()
-            course = Course(drain, Deadline(self._clock, self._request.timeout), now, now + self._node_interval)
+            now, patience = self._clock.now(), self._call.patience(self._request.poll_seconds)
+            course = Course(
+                drain,
+                deadline=Deadline(self._clock, self._request.timeout),
+                last_look=Deadline(self._clock, self._request.timeout and self._request.timeout + patience),
+                began=now,
+                node_due=now + self._node_interval,
+            )
             version = self._plan.versions[drain.node.name]
             if now - self._plan.made_at > self._request.poll_seconds:
                 # The nodes before this one took their time: nothing is sent on what was read so long ago.
@@ -164,15 +176,18 @@ class Drain:
             on_all=lambda pods: self._post(self._saw_all, course, pods),
             on_pod=lambda judged: self._post(self._saw, course, judged),
             on_gone=lambda uid: self._post(self._saw_gone, course, uid),
-            on_stale=lambda: self._post(self._lost_sight, course),
+            on_stale=lambda why: self._post(self._lost_sight, course, why),
             on_error=lambda error: self._post(self._fail, error),
         )
 
     def _tend(self, course: Course) -> None:
         """Whatever is due for this node; sets when to come back without news."""
         now, drain = self._clock.now(), course.drain
-        course.wake_at = now + min(self._request.poll_seconds, course.deadline.remaining())
-        self._send_evictions(course, now)
+        late = course.deadline.expired()
+        course.wake_at = now + self._request.poll_seconds
+        if not late:
+            course.wake_at = min(course.wake_at, now + course.deadline.remaining())
+            self._send_evictions(course, now)
         drain.look_at(drain.node, now)
         if now >= course.node_due and not course.reading_node:
             course.reading_node = True
@@ -188,7 +203,7 @@ class Drain:
                 self._read(self._confirm, course)
         elif drain.hopeless:
             self._finish(course, BLOCKED)
-        elif course.deadline.expired():
+        elif late and (drain.fresh or course.last_look.expired()):
             self._finish(course, TIMEOUT)
         else:
             next_due = drain.next_due()
@@ -256,8 +271,8 @@ class Drain:
         course.drain.see_gone(uid)
         course.wake()
 
-    def _lost_sight(self, course: Course) -> None:
-        course.drain.fresh = False
+    def _lost_sight(self, course: Course, why: str) -> None:
+        course.drain.lose_sight(why)
         course.wake()
 
     def _fail(self, error: Exception) -> None:

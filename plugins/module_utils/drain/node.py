@@ -104,6 +104,7 @@ class NodeDrain:
         self.evicted: list[str] = []
         self.abandoned: dict[str, Pod] = {}
         self.fresh = False  # whether what is known of the pods is being kept up to date
+        self.out_of_sight = ""  # why it is not, where an API in trouble is the reason
         self._returns: Counter[str] = Counter()
         self._begun = False
 
@@ -118,7 +119,12 @@ class NodeDrain:
         for pod, verdict in seen:
             self.see(pod, verdict, now)
         self._begun = True
-        self.fresh = True
+        self.fresh, self.out_of_sight = True, ""
+
+    def lose_sight(self, why: str) -> None:
+        """What is known of the pods is of yesterday from now on: nothing is decided on it."""
+        self.fresh = False
+        self.out_of_sight = why or self.out_of_sight
 
     def see(self, pod: Pod, verdict: Verdict, now: float) -> None:
         """One pod as it is now."""

@@ -19,7 +19,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import J
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Node, by_instance, list_nodes
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 LISTS_AT_ONCE = 8
 REFUSED = "refused"
@@ -86,6 +87,22 @@ class Plan:
     @property
     def not_cordoned(self) -> list[NodeDrain]:
         return [drain for drain in self.drains if not drain.node.unschedulable]
+
+
+def plan_patiently(request: Request, client: KubernetesClient, call: Call) -> Plan:
+    """The plan, made anew for as long as the call is patient when the API is in trouble while it is read.
+
+    All of it is read with little patience: what judges a pod is still asked when the drain is under way."""
+    return wait_patiently(
+        lambda: make_plan(request, client.briefly, call),
+        lambda _plan: True,
+        call=call,
+        deadline=Deadline(call.clock, call.patience(request.poll_seconds)),
+        interval=request.poll_seconds,
+        heartbeat=Heartbeat(call),
+        describe=lambda _plan: "",
+        connected=lambda: client.answered,
+    )
 
 
 def make_plan(request: Request, client: KubernetesClient, call: Call) -> Plan:

@@ -15,11 +15,13 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.engine import 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import WAIT
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import NOT_CORDONED, REFUSED, Plan, Request
-from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 DRY_RUN = "dry_run"
 AT_ONCE = 8
+TRIES = 3
 
 
 def rehearse(request: Request, plan: Plan, client: KubernetesClient, call: Call) -> dict[str, dict[str, Any]]:
@@ -34,13 +36,26 @@ def rehearse(request: Request, plan: Plan, client: KubernetesClient, call: Call)
             asked = [] if drain.refused else drain.due(now)
             for departure in asked:
                 drain.sent(departure)
-            tries = pool.map(lambda one: evict(client, one.pod, request.grace_period, dry_run=True), asked)
+            tries = pool.map(lambda one: ask(client, one.pod, request, call), asked)
             for departure, error in zip(asked, tries):
                 answer = name_budgets(client, departure.pod, read_answer(error))
                 if answer.next == answers.FATAL and error is not None:
                     raise error
                 drain.answered(departure, answer, now, timestamp)
     return {**{drain.node.name: _entry(drain, timestamp) for drain in plan.drains}, **plan.missing}
+
+
+def ask(client: KubernetesClient, pod: Pod, request: Request, call: Call) -> KubernetesError | None:
+    """The server's answer to a dry run: None when the eviction would be accepted.
+
+    It changes nothing, so it is asked again, a few times, of a server in trouble."""
+    for attempt in range(TRIES):
+        if attempt:
+            call.clock.sleep(request.poll_seconds)
+        error = evict(client, pod, request.grace_period, dry_run=True)
+        if error is None or read_answer(error).reason not in (answers.API_ERROR, answers.RATE_LIMITED):
+            break
+    return error
 
 
 def _entry(drain: NodeDrain, timestamp: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
@@ -82,8 +82,8 @@ class Report:
         ended = f" ({len(self._ended)} of {len(self._plan.drains)} nodes)" if len(self._plan.drains) > 1 else ""
         self._write("node_drained" if reason in (DRAINED, NODE_GONE) else "node_not_drained", text + ended, node=name)
 
-    def heartbeat(self, drains: Iterable[NodeDrain]) -> None:
-        """Now and then: how much is left, and who is in the way."""
+    def heartbeat(self, drains: Sequence[NodeDrain]) -> None:
+        """Now and then: how much is left, who is in the way, and what cannot be seen."""
         now = self._call.clock.now()
         if now < self._next_heartbeat:
             return
@@ -101,6 +101,9 @@ class Report:
         text += "".join(
             f"; {entry['pod']}: {_obstacle(entry)} since {entry['since']}" for entry in blocked[:PODS_NAMED]
         )
+        unseen = [drain for drain in drains if drain.out_of_sight]
+        if unseen:
+            text += f"; the pods of {len(unseen)} nodes are out of sight, trying on: {unseen[0].out_of_sight}"
         self._write("draining", text, blocked=blocked)
 
     # --- the end
@@ -129,6 +132,8 @@ class Report:
         elif drained or reason in (NOT_STARTED, NOT_CORDONED):
             result["blocked"] = []
         message = {NODE_GONE: "the Node is gone", NOT_CORDONED: "the node is not cordoned"}.get(reason, "")
+        if reason == TIMEOUT and drain.out_of_sight:
+            message = f"its pods were out of sight in the end: {drain.out_of_sight}"
         return {**result, "drained": drained, "reason": reason, "message": message, "seconds": round(seconds, 1)}
 
     def _write(self, kind: str, text: str, **fields: Any) -> None:
@@ -166,7 +171,8 @@ def _sentence(name: str, entry: Mapping[str, Any]) -> str:
     blocked = entry["blocked"]
     pods = ", ".join(f"{item['pod']} ({_obstacle(item)})" for item in blocked[:PODS_NAMED])
     more = f" and {len(blocked) - PODS_NAMED} more" if len(blocked) > PODS_NAMED else ""
-    return f"{node}{after}: {pods}{more}" if blocked else f"{node}{after}: it could not be seen whether it is empty"
+    reasons = [text for text in (f"{pods}{more}", entry["message"].rstrip(".")) if text]
+    return f"{node}{after}: {'; '.join(reasons) or 'it could not be seen whether it is empty'}"
 
 
 def _obstacle(record: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +18,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import Ku
 PODS = "/api/v1/pods"
 # A watch is left after so many looks and the list read anew, so that nothing wrong stays so for longer.
 WATCH_LOOKS = 12
+GONE = 410  # the version to go on from is too old: list again
 
 Judge = Callable[[Pod], Verdict]
 Judged = tuple[Pod, Verdict]
@@ -37,7 +39,8 @@ class PodWatch(threading.Thread):
     """Tells what becomes of the pods of one node, through callbacks that are called in this thread.
 
     ``on_all`` is given all pods after each list, ``on_pod`` one that is new or has changed, ``on_gone`` the UID of one
-    that is no more, ``on_stale`` says that nothing is known until the next list, ``on_error`` that this cannot go on.
+    that is no more. ``on_stale`` says that nothing is known until the next list, and why if an API in trouble is the
+    reason, ``on_error`` that this cannot go on. It never lists twice within a poll, whatever becomes of its watches.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class PodWatch(threading.Thread):
         on_all: Callable[[Iterable[Judged]], None],
         on_pod: Callable[[Judged], None],
         on_gone: Callable[[str], None],
-        on_stale: Callable[[], None],
+        on_stale: Callable[[str], None],
         on_error: Callable[[Exception], None],
     ) -> None:
         super().__init__(name=f"pods of {node_name}", daemon=True)
@@ -67,18 +70,21 @@ class PodWatch(threading.Thread):
 
     def run(self) -> None:
         while not self._stopped.is_set():
+            began = time.monotonic()
+            trouble = ""
             try:
                 self._follow()
             except KubernetesError as error:
-                if not error.transient and error.status != 410:
+                if not error.transient and error.status != GONE:
                     self._tell(self._on_error, error)
                     return
-                self._tell(self._on_stale)
-                if error.status != 410:
-                    self._stopped.wait(self._poll_seconds)
+                trouble = "" if error.status == GONE else str(error)
+                began += error.retry_after or 0.0
             except Exception as error:
                 self._tell(self._on_error, error)
                 return
+            self._tell(self._on_stale, trouble)
+            self._stopped.wait(began + self._poll_seconds - time.monotonic())
 
     def _follow(self) -> None:
         """List, unless a version is known to go on from, then watch until the watch ends."""

@@ -12,14 +12,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from unit.fakes import Answer, FakeClock, scripted_server
 
-from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import (
     KubernetesClient,
     KubernetesError,
     describe_request,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Journal
 
 AWS = {"access_key": "AKIAEVERGREENTOOL00", "secret_key": "secret", "region": "eu-west-1"}
 UNAVAILABLE = Answer(
@@ -94,6 +94,7 @@ def test_a_list_whose_continue_token_has_expired_starts_over() -> None:
     ]
     with scripted_server(*pages) as server:
         assert connect(server.url).list("/api/v1/pods") == ([{"n": 1}, {"n": 2}], "9")
+    assert server.requests[2].path == "/api/v1/pods", "in one piece: no page of it can expire"
 
 
 @pytest.mark.parametrize("trouble", [UNAVAILABLE, Answer(0), Answer(429, b"too many requests", {"Retry-After": "2"})])
@@ -104,15 +105,25 @@ def test_reads_and_patches_outlive_a_blip(trouble: Answer, method: str) -> None:
         client = connect(server.url, clock)
         answer = client.get("/api/v1/nodes/a") if method == "get" else client.patch("/api/v1/nodes/a", {})
     assert answer == {"kind": "Node"}
-    assert clock.sleeps == [2] or len(clock.sleeps) == 1 and clock.sleeps[0] <= 1
+    (pause,) = clock.sleeps
+    assert 2 <= pause <= 2.5 if "Retry-After" in trouble.headers else pause <= 1
 
 
-@pytest.mark.parametrize("trouble", [UNAVAILABLE, Answer(0), BLOCKED])
-def test_a_post_is_sent_once(trouble: Answer) -> None:
+@pytest.mark.parametrize(("asked", "granted"), [("0", 1), ("32", 32), ("86400", 60), ("soon", 0.5), ("-1", 0.5)])
+def test_a_server_may_ask_for_a_pause_within_reason(asked: str, granted: float) -> None:
+    clock = FakeClock()
+    with scripted_server(Answer(429, b"Too many requests", {"Retry-After": asked}), Answer()) as server:
+        connect(server.url, clock).get("/version")
+    (pause,) = clock.sleeps
+    assert granted <= pause <= max(1.25 * granted, 1)
+
+
+@pytest.mark.parametrize(("trouble", "passes"), [(UNAVAILABLE, True), (Answer(0), True), (BLOCKED, False)])
+def test_a_post_is_sent_once(trouble: Answer, passes: bool) -> None:
     with scripted_server(trouble) as server, pytest.raises(KubernetesError) as error:
         connect(server.url).create("/api/v1/namespaces/shop/pods/web/eviction", {})
     assert len(server.requests) == 1
-    assert error.value.status == trouble.status and error.value.transient
+    assert error.value.status == trouble.status and error.value.transient is passes
 
 
 def test_a_server_that_was_never_reached_is_given_up_sooner_than_an_outage() -> None:
@@ -121,6 +132,39 @@ def test_a_server_that_was_never_reached_is_given_up_sooner_than_an_outage() -> 
         connect("http://127.0.0.1:1", clock).get("/version")
     assert error.value.reason == "kubernetes_unreachable"
     assert sum(clock.sleeps) == pytest.approx(15)
+
+    clock, call = FakeClock(), Call(clock=FakeClock(), established=True)
+    with pytest.raises(KubernetesError, match="cannot be reached"):
+        KubernetesClient.connect({"host": "http://127.0.0.1:1"}, Aws(AWS, call), call).get("/version")
+    assert sum(call.clock.sleeps) == pytest.approx(300), "known to answer, it is given 60 polls"
+
+
+def test_a_wait_that_looks_again_by_itself_is_told_soon() -> None:
+    clock = FakeClock()
+    with scripted_server(Answer(), *[UNAVAILABLE] * 20) as server:
+        client = connect(server.url, clock)
+        client.get("/version")
+        with pytest.raises(KubernetesError):
+            client.briefly.get("/api/v1/nodes")
+        assert sum(clock.sleeps) == pytest.approx(10)
+        with pytest.raises(KubernetesError):
+            client.once.patch("/api/v1/nodes/a", {})
+    assert sum(clock.sleeps) == pytest.approx(10)
+
+
+def test_an_outage_that_is_waited_out_is_said(tmp_path: Path) -> None:
+    clock = FakeClock()
+    call = Call(clock=clock, journal=Journal(str(tmp_path / "journal"), clock))
+    with scripted_server(*[UNAVAILABLE] * 5, Answer()) as server:
+        KubernetesClient.connect({"host": server.url}, Aws(AWS, call), call).get("/api/v1/nodes")
+    (line,) = (tmp_path / "journal").read_text().splitlines()
+    assert "no answer for now, trying on: The Kubernetes API answers 503 to list nodes" in line
+
+
+def test_what_is_no_kubernetes_api_says_so() -> None:
+    with scripted_server(Answer(body=b"<html>Sign in</html>")) as server, pytest.raises(KubernetesError) as error:
+        connect(server.url).get("/version")
+    assert "is not the Kubernetes API: '<html>Sign in</html>'" in str(error.value) and not error.value.transient
 
 
 def test_the_causes_and_the_retry_after_of_an_answer_are_kept() -> None:
@@ -156,6 +200,12 @@ def test_a_watch_yields_its_events_and_ends_where_the_stream_ends() -> None:
     query = parse_qs(urlsplit(server.requests[0].path).query)
     assert events == [("ADDED", {"n": 1}), ("BOOKMARK", {"n": 2})]
     assert query["allowWatchBookmarks"] == ["true"] and query["resourceVersion"] == ["7"]
+
+
+def test_a_watch_that_makes_no_sense_ends() -> None:
+    stream = b'{"type":"ADDED","object":{"n":1}}\n<html>Bad Gateway</html>\n{"type":"ADDED","object":{"n":2}}\n'
+    with scripted_server(Answer(body=stream)) as server:
+        assert list(connect(server.url).watch("/api/v1/pods", resource_version="7")) == [("ADDED", {"n": 1})]
 
 
 def test_a_watch_whose_version_is_too_old_says_410() -> None:
@@ -259,15 +309,47 @@ def test_the_token_is_renewed_a_minute_before_its_14_minutes_end() -> None:
     assert sent == ["Bearer token-1", "Bearer token-1", "Bearer token-2"]
 
 
+DENIED = Answer(401, {"kind": "Status", "message": "Unauthorized", "reason": "Unauthorized"})
+WHO = Answer(body=b"<GetCallerIdentityResponse><GetCallerIdentityResult/></GetCallerIdentityResponse>")
+
+
 def test_a_token_that_is_not_accepted_is_renewed_once() -> None:
-    denied = Answer(401, {"kind": "Status", "message": "Unauthorized", "reason": "Unauthorized"})
-    accepted = Answer(body={"ok": 1})
-    with scripted_server(denied, accepted, denied, denied) as api, scripted_server(cluster(api.url)) as eks:
+    with scripted_server(DENIED, Answer(body={"ok": 1})) as api, scripted_server(cluster(api.url)) as eks:
+        assert connect_by_name(eks.url, FakeClock()).get("/version") == {"ok": 1}
+
+
+def test_who_was_never_accepted_is_told_at_once() -> None:
+    with scripted_server(DENIED, DENIED) as api, scripted_server(cluster(api.url), WHO) as eks:
         client = connect_by_name(eks.url, FakeClock())
-        assert client.get("/version") == {"ok": 1}
         with pytest.raises(KubernetesError, match="access entry") as error:
             client.get("/version")
-    assert error.value.reason == "kubernetes_unauthorized" and len(api.requests) == 4
+    assert error.value.reason == "kubernetes_unauthorized"
+
+
+def test_a_server_that_has_accepted_us_before_may_refuse_us_for_a_moment() -> None:
+    clock, accepted = FakeClock(), Answer(body={"ok": 1})
+    script = [accepted, *[DENIED] * 10, accepted, *[DENIED] * 50]
+    with scripted_server(*script) as api, scripted_server(cluster(api.url), WHO, WHO) as eks:
+        client = connect_by_name(eks.url, clock)
+        assert client.get("/version") == client.get("/version") == {"ok": 1}
+        began = clock.now()
+        with pytest.raises(KubernetesError, match="access entry"):
+            client.create("/api/v1/namespaces/shop/pods/web/eviction", {})
+    assert clock.now() - began == pytest.approx(30), "six polls"
+
+
+def test_expired_aws_credentials_are_named_instead_of_a_missing_access_entry() -> None:
+    expired = Answer(
+        403,
+        b"<ErrorResponse><Error><Type>Sender</Type><Code>ExpiredToken</Code><Message>expired</Message></Error>"
+        b"</ErrorResponse>",
+    )
+    with scripted_server(Answer(), DENIED, DENIED) as api, scripted_server(cluster(api.url), expired) as eks:
+        client = connect_by_name(eks.url, FakeClock())
+        client.get("/version")
+        with pytest.raises(AwsError, match="Renew the credentials and run again") as error:
+            client.get("/version")
+    assert error.value.reason == "credentials_expired"
 
 
 def test_with_a_cluster_name_the_default_kubeconfig_never_matters(

@@ -48,7 +48,7 @@ def wait_for_ready(call: Call, *looks: Any, seconds: float = 60, connected: bool
         interval=5,
         heartbeat=Heartbeat(call),
         describe=lambda seen: f"it is {seen}",
-        connected=connected,
+        connected=lambda: connected,
     )
 
 
