@@ -197,9 +197,9 @@ def test_in_the_look_of_a_wait_it_ends_soon_because_the_wait_looks_again() -> No
 @pytest.mark.parametrize(
     ("in_a_run", "seconds"), [(False, 15), (True, 300)], ids=["by itself", "in a run that has reached AWS before"]
 )
-def test_an_address_that_never_answered_is_likelier_wrong(tmp_path: Path, in_a_run: bool, seconds: float) -> None:
+def test_an_address_that_never_answered_is_likelier_wrong(in_a_run: bool, seconds: float) -> None:
     clock = FakeClock()
-    call = Call(clock=clock, journal=Journal(str(tmp_path / "journal") if in_a_run else None, clock))
+    call = Call(clock=clock, established=in_a_run)
     with pytest.raises(AwsError) as raised:
         set_desired(aws(call, endpoint_url="http://127.0.0.1:9"))
     assert raised.value.reason == "unreachable"
