@@ -23,7 +23,7 @@ description:
     allowed. Pods that land on a node while it is drained are treated in the same way.
   - An eviction that a budget does not allow now is tried again until the time-out; so is one that failed because the
     Kubernetes API was busy or could not be reached for a while. An eviction whose answer was lost is not simply sent
-    again: the pod is looked at first.
+    again, the pod is looked at first.
   - A time-out is a failure, and names the pods and what is in their way.
 options:
   nodes:
