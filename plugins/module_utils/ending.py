@@ -15,13 +15,9 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Checkpoint,
     Obligation,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
-    scaling_activities,
-    untag_group,
-    untag_instances,
-)
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import untag_group, untag_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
-from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger
+from ansible_collections.evergreen.eks.plugins.module_utils.resizing import Resize, resize
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     Rollout,
     Standing,
@@ -29,26 +25,32 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     names,
     take_up,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, describe_target, latest
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, describe_target
 from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import Unfinished
 
 REBALANCE = "AZRebalance"
 
 
 def restore(rollout: Rollout) -> dict[str, Any]:
-    """What is to be put back now: each obligation that is still as we left it, and where that does no harm."""
+    """How many members are to be Ready before anything is put back."""
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
-    group = scene.group
-    desired = _without_ghosts(rollout, standing)
     checkpoint.stages.setdefault("restore", rollout.call.clock.timestamp())
     rollout.save(checkpoint, scene)
     return {
         "changed": True,
-        "min_ready": group.desired_capacity - checkpoint.ledger.held - len(_absent_before(checkpoint, scene)),
-        "desired_capacity": desired if desired != group.desired_capacity else None,
-        **to_put_back(standing, desired),
+        "min_ready": scene.group.desired_capacity - checkpoint.ledger.held - len(_absent_before(checkpoint, scene)),
+        "expected_desired": scene.group.desired_capacity,
     }
+
+
+def sizes_back(rollout: Rollout) -> dict[str, Any]:
+    """Put the sizes back, and answer what else is: each obligation that is still as we left it, where it does no harm.
+
+    Desired capacity falls only by the surplus that never came: no member is lost by that.
+    """
+    standing = resize(rollout, take_up(rollout), _size_before, only_raise=False)
+    return {"changed": True, **to_put_back(standing, _size_before(standing).desired_capacity)}
 
 
 def to_put_back(standing: Standing, desired: int) -> dict[str, Any]:
@@ -130,17 +132,13 @@ def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[st
 # --- the parts ---------------------------------------------------------------------------------------------------
 
 
-def _without_ghosts(rollout: Rollout, standing: Standing) -> int:
-    """Desired capacity without the surplus that never came: no member is lost by that, and it is announced first."""
+def _size_before(standing: Standing) -> Resize:
+    """The group's own size as it is now, and the maximum that is to be put back."""
     checkpoint, group = standing.checkpoint, standing.scene.group
-    ghosts = min(checkpoint.ledger.held, max(0, group.desired_capacity - len(group.strength)))
-    if not ghosts:
-        return group.desired_capacity
-    wanted = group.desired_capacity - ghosts
-    newest = latest(scaling_activities(rollout.aws, rollout.asg_name, limit=1))
-    change = CapacityChange(group.desired_capacity, wanted, checkpoint.ledger.held - ghosts, newest)
-    checkpoint.ledger = Ledger(checkpoint.ledger.held, checkpoint.ledger.turn + 1, change)
-    return wanted
+    held = checkpoint.ledger.held
+    ghosts = min(held, max(0, group.desired_capacity - len(group.strength)))
+    desired = group.desired_capacity - ghosts
+    return Resize(desired, _max_size(checkpoint.obligations.max_size, group.max_size, desired), held - ghosts)
 
 
 def _as_left(owed: Optional[Obligation], now: Any) -> bool:

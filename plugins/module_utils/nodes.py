@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group, Member, describe_group
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group, Member, living_group
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
 
 # Put on by the kubelet, the cloud controller and the agents while a node starts; each of them takes its own off again.
@@ -34,7 +34,10 @@ INSTANCE_ID = re.compile(r"i-[0-9a-f]+")
 
 @dataclass(frozen=True)
 class Node:
-    """What we need of a Kubernetes Node; `taints` are the API's own objects, so that nothing in them is lost."""
+    """What we need of a Kubernetes Node; `taints` are the API's own objects, so that nothing in them is lost.
+
+    `troubles` are its conditions besides Ready that hold, such as MemoryPressure: all of them are bad news.
+    """
 
     name: str
     uid: str
@@ -42,6 +45,7 @@ class Node:
     zone: str
     ready: str
     ready_message: str
+    troubles: tuple[str, ...]
     unschedulable: bool
     taints: tuple[dict[str, Any], ...]
     labels: Mapping[str, str]
@@ -71,7 +75,8 @@ def node_from(manifest: Mapping[str, Any]) -> Node:
     metadata, spec, status = manifest["metadata"], manifest.get("spec") or {}, manifest.get("status") or {}
     labels = metadata.get("labels") or {}
     provider_id = spec.get("providerID") or ""
-    ready = next((item for item in status.get("conditions") or [] if item.get("type") == "Ready"), {})
+    conditions = status.get("conditions") or []
+    ready = next((item for item in conditions if item.get("type") == "Ready"), {})
     return Node(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
@@ -79,6 +84,7 @@ def node_from(manifest: Mapping[str, Any]) -> Node:
         zone=labels.get("topology.kubernetes.io/zone", ""),
         ready=ready.get("status", "Unknown"),
         ready_message=ready.get("message") or ready.get("reason") or "the kubelet has not reported yet",
+        troubles=tuple(sorted(c["type"] for c in conditions if c.get("status") == "True" and c["type"] != "Ready")),
         unschedulable=bool(spec.get("unschedulable")),
         taints=tuple(spec.get("taints") or ()),
         labels=labels,
@@ -268,7 +274,8 @@ def standing(
     if node is None:
         return so_far("no_node", "no Node has its provider ID: the instance has not joined this cluster")
     if not node.is_ready:
-        return so_far("not_ready", f"Ready is {node.ready}: {node.ready_message}")
+        troubles = f"; {', '.join(node.troubles)}" if node.troubles else ""
+        return so_far("not_ready", f"Ready is {node.ready}: {node.ready_message}{troubles}")
     pending = node.startup_taints(startup_taints)
     if pending:
         return so_far("not_initialized", f"start-up taints are still on it: {', '.join(pending)}")
@@ -334,7 +341,7 @@ class ReadyFloor:
         self.min_ready = min_ready
 
     def look(self) -> FloorView:
-        group = describe_group(self._aws, self.asg_name)
+        group = living_group(self._aws, self.asg_name)
         nodes = list_nodes(self._client)
         return floor_view(group, nodes, self.min_ready)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.daemonsets import list_daemonsets, pending_daemonsets
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, WaitTimeout
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
@@ -19,8 +19,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     Group,
     activity_text,
     blocking_activity,
-    describe_group,
     describe_instances,
+    living_group,
     scaling_activities,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
@@ -52,6 +52,7 @@ class Question:
     asg_name: str | None
     excluded: frozenset[str]
     min_ready: int | None
+    expected_desired: int | None
     looks: int
     daemonsets: bool
     startup_taints: tuple[str, ...]
@@ -73,6 +74,7 @@ class Question:
             asg_name=params["asg_name"],
             excluded=frozenset(params["exclude_instance_ids"] or ()),
             min_ready=params["min_ready"],
+            expected_desired=params["expected_desired"],
             looks=params["looks"],
             daemonsets=params["daemonsets"],
             startup_taints=tuple(params["startup_taints"] or ()),
@@ -122,7 +124,7 @@ class Watcher:
 
     def look(self) -> Look:
         """One describe and one list of the nodes for the whole batch; pods only where all else is Ready."""
-        group = describe_group(self._aws, self.question.asg_name) if self.question.asg_name else None
+        group = living_group(self._aws, self.question.asg_name) if self.question.asg_name else None
         nodes = by_instance(list_nodes(self._client))
         standings = self._with_daemonsets(self._with_gone(self._judge(group, nodes), group), nodes)
         self._count(standings)
@@ -186,9 +188,14 @@ class Watcher:
 
 
 def how_many(question: Question, group: Group | None, standings: Sequence[Standing]) -> int:
-    """How many must be Ready: as many as asked for, else all there are and, of a group, all that it is to have."""
+    """How many must be Ready: as many as asked for, else all there are and, of a group, all that it is to have.
+
+    Where somebody has lowered the desired capacity since that was asked for, as many fewer.
+    """
     if question.min_ready is not None:
-        return question.min_ready
+        expected = question.expected_desired
+        fewer = max(0, expected - group.desired_capacity) if group and expected is not None else 0
+        return max(0, question.min_ready - fewer)
     if question.instance_ids is not None or group is None:
         return len(standings)
     excluded = sum(member.instance_id in question.excluded for member in group.strength)
@@ -216,7 +223,8 @@ def wait_ready(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, ca
             connected=lambda: client.answered,
         )
     except WaitTimeout as late:
-        raise not_ready(late.last, launch_trouble(aws, late.last), f"within {params['timeout']:g} s") from None
+        look = with_states(late.last, aws)
+        raise not_ready(look, launch_trouble(aws, look), f"within {params['timeout']:g} s") from None
     if not look.enough:
         raise not_ready(look, None, "and the others have ended")
     return outcome(look)
@@ -233,6 +241,26 @@ def launch_trouble(aws: Aws, look: Look) -> Activity | None:
     if look.group is None or len(look.group.in_service) >= max(look.group.desired_capacity, look.needed):
         return None
     return blocking_activity(scaling_activities(aws, look.group.name, limit=20))
+
+
+def with_states(look: Look, aws: Aws) -> Look:
+    """The look, whose missing members of the group also say what Auto Scaling and EC2 think of them."""
+    if look.group is None:
+        return look
+    try:
+        instances = describe_instances(aws, [item.instance_id for item in look.missing])
+    except AwsError:  # it is only the explanation of a failure
+        instances = {}
+
+    def explained(item: Standing) -> Standing:
+        member, instance = look.group.member(item.instance_id), instances.get(item.instance_id)
+        if item.ready or member is None:
+            return item
+        since = f" since its launch at {instance.launch_time:%H:%M:%SZ}" if instance and instance.launch_time else ""
+        state = f"{instance.state}{since}" if instance else "unknown"
+        return replace(item, message=f"{item.message} (Auto Scaling: {member.lifecycle_state}; EC2: {state})")
+
+    return replace(look, standings=tuple(map(explained, look.standings)))
 
 
 def _summary(look: Look) -> list[str]:

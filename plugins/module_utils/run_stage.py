@@ -19,6 +19,7 @@ OF_THE_RUN = {
     "give_up": stages.give_up,
     "abandon": going_back.abandon,
     "restore": ending.restore,
+    "sizes_back": ending.sizes_back,
     "finished": ending.finish,
 }
 

@@ -24,7 +24,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import as_plan, gather, max_needed
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import scaling_activities, tag_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
-from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Departure, Ledger, Sizes, Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import Departure, Ledger, Sizes, Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.resizing import Resize, raised, resize
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     Rollout,
     Standing,
@@ -104,12 +105,11 @@ def forget_stop_request(rollout: Rollout) -> None:
 
 
 def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
-    """The sizes that this wave needs, from reality; the change of desired capacity is announced before it is made."""
+    """Give the group the sizes that this wave needs, from reality; the change is announced before it is made."""
     standing = take_up(rollout)
-    checkpoint, group = standing.checkpoint, standing.scene.group
+    checkpoint = standing.checkpoint
     wave = checkpoint.wave(number)
-    left = _left(checkpoint, wave)
-    if not left:
+    if not _left(checkpoint, wave):
         checkpoint.replace_wave(replace(wave, finished=True))
         rollout.save(checkpoint, standing.scene)
         return {"changed": False, "finished": True, **_wave_facts(checkpoint, wave)}
@@ -117,24 +117,9 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
         _heed_stop_request(rollout, checkpoint, number)
     _bake(rollout, standing, number)
     _same_target_for(standing, wave)
-    sizes = _sizes(standing, wave, left)
-    changes = sizes.desired_capacity != group.desired_capacity
-    if changes:
-        checkpoint.ledger = Ledger(
-            checkpoint.ledger.held,
-            checkpoint.ledger.turn + 1,
-            CapacityChange(
-                group.desired_capacity,
-                sizes.desired_capacity,
-                sizes.surge,
-                latest(scaling_activities(rollout.aws, rollout.asg_name, limit=1)),
-            ),
-        )
-    checkpoint.obligations = replace(
-        checkpoint.obligations, max_size=_raised(checkpoint.obligations.max_size, group.max_size, sizes.max_size)
-    )
-    rollout.save(checkpoint, standing.scene)
-    if changes:
+    standing = resize(rollout, standing, lambda now: _resize(now, number), only_raise=True)
+    checkpoint, group, sizes = standing.checkpoint, standing.scene.group, _sizes(standing, number)
+    if sizes.desired_capacity != group.desired_capacity:
         rollout.say(
             "scale_up",
             f"wave {number} of {len(checkpoint.waves)}: desired capacity {group.desired_capacity} -> "
@@ -147,12 +132,11 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
     return {
         "changed": True,
         "finished": False,
-        "grows": changes,
         "desired_capacity": sizes.desired_capacity,
-        "max_size": sizes.max_size,
+        "expected_desired": sizes.desired_capacity,
         "min_ready": sizes.min_ready,
         "floor": sizes.floor,
-        **_wave_facts(checkpoint, wave),
+        **_wave_facts(checkpoint, checkpoint.wave(number)),
     }
 
 
@@ -251,17 +235,10 @@ def _obligations(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Obli
     old, group = checkpoint.obligations, scene.group
     asked = [name for name in rollout.settings.suspend_processes if name not in group.suspended]
     return Obligations(
-        max_size=_raised(old.max_size, group.max_size, max_needed(checkpoint, scene)),
+        max_size=raised(old.max_size, group.max_size, max_needed(checkpoint, scene)),
         protects_new=old.protects_new or (None if group.protects_new else Obligation(False, True)),
         processes=tuple(dict.fromkeys([*old.processes, *asked])),
     )
-
-
-def _raised(old: Optional[Obligation], now: int, needed: int) -> Optional[Obligation]:
-    """The obligation after maximum size is raised to `needed`; what somebody else set meanwhile is what it was."""
-    if needed <= now:
-        return old
-    return Obligation(old.was if old and old.ours(now) else now, needed, now)
 
 
 def mark_members(rollout: Rollout, checkpoint: Checkpoint, scene: Scene, resumed: bool) -> None:
@@ -316,12 +293,19 @@ def _in_another_wave(checkpoint: Checkpoint, instance_id: str, number: int) -> b
     return any(instance_id in wave.instances for wave in checkpoint.waves if wave.number != number)
 
 
-def _sizes(standing: Standing, wave: Wave, left: Iterable[str]) -> Sizes:
+def _resize(standing: Standing, number: int) -> Resize:
+    sizes = _sizes(standing, number)
+    return Resize(sizes.desired_capacity, sizes.max_size, sizes.surge)
+
+
+def _sizes(standing: Standing, number: int) -> Sizes:
+    """What this wave needs, as things are now."""
     checkpoint, group = standing.checkpoint, standing.scene.group
+    wave = checkpoint.wave(number)
     return plan.wave_needs(
         standing.scene.hosts,
         wave,
-        left,
+        _left(checkpoint, wave),
         checkpoint.ledger,
         desired=group.desired_capacity,
         max_size=group.max_size,

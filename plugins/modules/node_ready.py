@@ -43,6 +43,11 @@ options:
       - How many must be Ready.
       - Without it all of O(instance_ids); or all members of the group and no fewer than its desired capacity.
     type: int
+  expected_desired:
+    description:
+      - The desired capacity of O(asg_name) from which O(min_ready) was computed. Where somebody lowers it meanwhile, as
+        many fewer are enough.
+    type: int
   looks:
     description: For how many looks in a row an instance must be Ready before it counts.
     type: int
@@ -75,8 +80,8 @@ attributes:
 notes:
   - "Needs the Kubernetes verb C(list) on C(nodes); with O(daemonsets) also C(list) on C(pods) and C(daemonsets.apps)."
   - "Needs the IAM actions C(autoscaling:DescribeAutoScalingGroups) and, to explain a launch that does not come,
-    C(autoscaling:DescribeScalingActivities) with O(asg_name); C(ec2:DescribeInstances) with O(instance_ids); and
-    C(eks:DescribeCluster) with O(cluster_name)."
+    C(autoscaling:DescribeScalingActivities) with O(asg_name); C(ec2:DescribeInstances) with O(instance_ids), and to
+    explain what is missing; and C(eks:DescribeCluster) with O(cluster_name)."
   - Each look costs one request for the group or the instances, and one list of the nodes, however many instances
     there are. With O(daemonsets) it costs one list of pods for each instance that is Ready otherwise.
 seealso:
@@ -181,6 +186,7 @@ def main() -> None:
                 asg_name={"type": "str"},
                 exclude_instance_ids={"type": "list", "elements": "str"},
                 min_ready={"type": "int"},
+                expected_desired={"type": "int"},
                 looks={"type": "int", "default": 2},
                 daemonsets={"type": "bool", "default": False},
                 startup_taints={"type": "list", "elements": "str"},

@@ -18,15 +18,17 @@ description:
     to do.
   - The record stands in two places. Compact tags on the Auto Scaling group and its instances carry what must be put
     back, and are written first; the checkpoint file carries progress. A lost checkpoint is rebuilt from the tags.
-  - It is what the role P(evergreen.eks.rollout#role) is made of; it changes neither sizes nor nodes.
+  - It is what the role P(evergreen.eks.rollout#role) is made of; it does not touch nodes. Sizes it sets
+    itself where they have to be announced first, and only if nobody else changed desired capacity meanwhile.
 options:
   stage:
     description:
       - V(reserve) holds the group and records the way back.
-      - V(scale_up) answers the sizes that the wave needs, and announces the change of desired capacity.
+      - V(scale_up) announces the sizes that the wave needs, sets them, and answers how many nodes are to be Ready then.
       - V(cordon) settles who is in the wave. V(detach) marks who leaves, with and without a decrement.
       - V(surplus) makes one more wave of what is held although no old node is left. V(give_up) keeps the old nodes.
-      - V(restore) answers what is to be put back. V(finished) proves that all is back, takes our tags off, and archives
+      - V(restore) answers how many nodes are to be Ready in the end. V(sizes_back) puts the sizes back and answers what
+        else is to be put back. V(finished) proves that all is back, takes our tags off, and archives
         the checkpoint.
       - V(abandon) is the beginning of the way back from an unfinished run. It holds the cluster and selects nobody any
         more; V(surplus), V(restore) and V(finished) follow.
@@ -34,7 +36,7 @@ options:
         commands to go on and to go back.
     type: str
     required: true
-    choices: [reserve, scale_up, cordon, detach, surplus, give_up, abandon, restore, finished, failed]
+    choices: [reserve, scale_up, cordon, detach, surplus, give_up, abandon, restore, sizes_back, finished, failed]
   wave:
     description: Number of the wave, for V(scale_up), V(cordon) and V(detach).
     type: int
@@ -69,7 +71,7 @@ attributes:
     support: full
 notes:
   - Needs the IAM actions of M(evergreen.eks.rollout_plan_info), and C(autoscaling:CreateOrUpdateTags),
-    C(autoscaling:DeleteTags), C(ec2:CreateTags) and C(ec2:DeleteTags).
+    C(autoscaling:DeleteTags), C(autoscaling:UpdateAutoScalingGroup), C(ec2:CreateTags) and C(ec2:DeleteTags).
   - With O(settings.lock) needs the RBAC verbs C(get), C(create) and C(update) on leases in the namespace
     C(kube-system).
   - Fails with RV(ignore:reason) V(locked), V(lock_lost), V(stopped), V(unfinished), V(checkpoint_conflict) or
@@ -125,17 +127,17 @@ checkpoint:
   returned: success
   type: str
 max_size:
-  description: The maximum size that is needed now, or at V(restore) the one to put back.
-  returned: stage=reserve, stage=scale_up or stage=restore
+  description: The maximum size that is needed, or at V(sizes_back) the one that was put back.
+  returned: stage=reserve or stage=sizes_back
   type: int
 desired_capacity:
-  description: The desired capacity that is needed now; at V(restore) null where it is right already.
+  description: The desired capacity of now.
+  returned: stage=scale_up
+  type: int
+expected_desired:
+  description: The desired capacity that C(min_ready) was computed from.
   returned: stage=scale_up or stage=restore
   type: int
-grows:
-  description: Whether desired capacity has to be raised.
-  returned: stage=scale_up
-  type: bool
 finished:
   description: Nobody of this wave is left, it needs nothing.
   returned: stage=scale_up
@@ -149,8 +151,8 @@ floor:
   returned: stage=scale_up, stage=cordon or stage=detach
   type: int
 processes:
-  description: The processes to suspend, or at V(restore) to resume.
-  returned: stage=reserve or stage=restore
+  description: The processes to suspend, or at V(sizes_back) to resume.
+  returned: stage=reserve or stage=sizes_back
   type: list
   elements: str
 uncordon_instance_ids:
@@ -170,7 +172,7 @@ instance_ids:
   elements: str
 node_instance_ids:
   description: Those of the members whose nodes carry, or at V(reserve) are to carry, our marks.
-  returned: stage=reserve or stage=restore
+  returned: stage=reserve or stage=sizes_back
   type: list
   elements: str
 decrement_instance_ids:
@@ -190,12 +192,12 @@ unjoined_instance_ids:
   elements: str
 unprotect_instance_ids:
   description: The instances whose scale-in protection is ours and can be taken off.
-  returned: stage=restore
+  returned: stage=sizes_back
   type: list
   elements: str
 protects_new:
   description: Whether the group is to protect new instances from scale-in.
-  returned: stage=restore
+  returned: stage=sizes_back
   type: bool
 number:
   description: The number of the surplus wave, V(0) where there is none.
@@ -232,7 +234,10 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options impo
 from ansible_collections.evergreen.eks.plugins.module_utils.run_stage import enter
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, failures_reported
 
-STAGES = ["reserve", "scale_up", "cordon", "detach", "surplus", "give_up", "abandon", "restore", "finished", "failed"]
+STAGES = [
+    *("reserve", "scale_up", "cordon", "detach", "surplus"),
+    *("give_up", "abandon", "restore", "sizes_back", "finished", "failed"),
+]
 
 
 def main() -> None:

@@ -142,6 +142,43 @@ class Actors:
             AutoScalingGroupName=group, ScalingProcesses=list(processes)
         )
 
+    def resume(self, group: str, *processes: str) -> None:
+        """Somebody lets processes of a group run again."""
+        self._aws(SOMEBODY)("autoscaling").resume_processes(
+            AutoScalingGroupName=group, ScalingProcesses=list(processes)
+        )
+
+    def shift_desired(self, group: str, by: int) -> None:
+        """Somebody, an autoscaler say, scales a group up or down from where it is now."""
+        sizes = self._aws(SOMEBODY)("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
+        self.set_desired(group, sizes["AutoScalingGroups"][0]["DesiredCapacity"] + by)
+
+    def unprotect(self, group: str) -> None:
+        """Somebody takes the scale-in protection off a group and all its members."""
+        autoscaling = self._aws(SOMEBODY)("autoscaling")
+        found = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"][0]
+        serving = [one["InstanceId"] for one in found["Instances"] if one["LifecycleState"] == "InService"]
+        autoscaling.update_auto_scaling_group(AutoScalingGroupName=group, NewInstancesProtectedFromScaleIn=False)
+        autoscaling.set_instance_protection(AutoScalingGroupName=group, InstanceIds=serving, ProtectedFromScaleIn=False)
+
+    def stand_by(self, group: str, instance_id: str, decrement: bool = False) -> None:
+        """Somebody sets a member aside, to look at it."""
+        self._aws(SOMEBODY)("autoscaling").enter_standby(
+            AutoScalingGroupName=group, InstanceIds=[instance_id], ShouldDecrementDesiredCapacity=decrement
+        )
+
+    def back_in_service(self, group: str, instance_id: str) -> None:
+        """Somebody has looked at it long enough."""
+        self._aws(SOMEBODY)("autoscaling").exit_standby(AutoScalingGroupName=group, InstanceIds=[instance_id])
+
+    def start_refresh(self, group: str, **preferences: Any) -> None:
+        """Somebody starts an instance refresh; by default it waits for protected members."""
+        self._aws(SOMEBODY)("autoscaling").start_instance_refresh(AutoScalingGroupName=group, Preferences=preferences)
+
+    def cancel_refresh(self, group: str) -> None:
+        """Somebody cancels it."""
+        self._aws(SOMEBODY)("autoscaling").cancel_instance_refresh(AutoScalingGroupName=group)
+
     def delete_group(self, group: str) -> None:
         """Somebody deletes a whole node group."""
         self._aws(SOMEBODY)("autoscaling").delete_auto_scaling_group(AutoScalingGroupName=group, ForceDelete=True)

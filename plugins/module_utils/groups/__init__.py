@@ -14,7 +14,6 @@ from __future__ import annotations
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.capacity import (
     SIZES,
     CapacityTimeout,
-    GroupDeleting,
     Refused,
     Sizing,
     activity_text,
@@ -59,11 +58,13 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.launch import
     outdated_reason,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.read import (
+    GroupDeleting,
     GroupNotFound,
     describe_group,
     describe_groups,
     describe_instances,
     lifecycle_hooks,
+    living_group,
     scaling_activities,
     tagged_instances,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "instance_record",
     "launch_target",
     "lifecycle_hooks",
+    "living_group",
     "outdated_reason",
     "planned_sizes",
     "resume_processes",

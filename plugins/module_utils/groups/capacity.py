@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, WaitTimeout
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.change import set_sizes
-from ansible_collections.evergreen.eks.plugins.module_utils.groups.read import describe_group, scaling_activities
+from ansible_collections.evergreen.eks.plugins.module_utils.groups.read import living_group, scaling_activities
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.records import Activity, Group
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
@@ -26,12 +26,6 @@ class Refused(EvergreenError):
     """A request that AWS would refuse, or that would let AWS choose which instances to terminate."""
 
     default_reason = "refused"
-
-
-class GroupDeleting(EvergreenError):
-    """Somebody is deleting the group: it has no sizes that mean anything any more."""
-
-    default_reason = "group_deleting"
 
 
 class CapacityTimeout(WaitTimeout):
@@ -48,6 +42,7 @@ class Sizing:
     after: dict[str, int]
     in_service: int
     as_expected: bool = True  # else the desired capacity was not the expected one, and nothing was sent any more
+    sent: bool = True  # whether a request was sent before, which may have been carried out
 
     @property
     def changed(self) -> bool:
@@ -97,13 +92,13 @@ def ensure_sizes(
     before: Group | None = None
     sent = False
     while True:
-        group = _living_group(aws, name)
+        group = living_group(aws, name)
         before = before or group
         if counted:
             _countable(group)
         ours = {expected_desired, asked.get("desired_capacity") if sent else expected_desired}
         if expected_desired is not None and group.desired_capacity not in ours:
-            return Sizing(before.sizes, group.sizes, len(group.in_service), as_expected=False)
+            return Sizing(before.sizes, group.sizes, len(group.in_service), as_expected=False, sent=sent)
         changes = planned_sizes(group, asked, only_raise)
         if not changes or call.check_mode:
             return Sizing(before.sizes, {**group.sizes, **changes}, len(group.in_service))
@@ -118,7 +113,7 @@ def ensure_sizes(
                 raise
             heartbeat.beat(f"no answer for now, trying on: {error}", asg_name=name)
         call.clock.sleep(min(aws.poll_seconds, deadline.remaining()))
-    after = _living_group(aws, name)
+    after = living_group(aws, name)
     return Sizing(before.sizes, after.sizes, len(after.in_service))
 
 
@@ -131,7 +126,7 @@ def wait_in_service(aws: Aws, call: Call, name: str, wanted: int, timeout: float
     """
     try:
         group = wait_patiently(
-            lambda: _living_group(aws, name),
+            lambda: living_group(aws, name),
             lambda group: len(group.in_service) >= still_wanted(group, wanted),
             call=call,
             deadline=Deadline(call.clock, timeout),
@@ -214,17 +209,6 @@ def _refuse_victims(group: Group, changes: Mapping[str, int]) -> None:
 def _refusal(group: Group, what: str, remedy: str) -> Refused:
     now = f"now min_size {group.min_size}, max_size {group.max_size}, desired_capacity {group.desired_capacity}"
     return Refused(f"Auto Scaling group {group.name}: {what} ({now})", remedy=remedy, asg_name=group.name)
-
-
-def _living_group(aws: Aws, name: str) -> Group:
-    group = describe_group(aws, name)
-    if group.status:
-        raise GroupDeleting(
-            f"Auto Scaling group {name} is being deleted ({group.status})",
-            remedy="Leave it out, or ask who deletes it",
-            asg_name=name,
-        )
-    return group
 
 
 def _countable(group: Group) -> None:

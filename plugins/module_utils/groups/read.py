@@ -35,6 +35,12 @@ class GroupNotFound(EvergreenError):
     default_reason = "group_not_found"
 
 
+class GroupDeleting(EvergreenError):
+    """Somebody is deleting the group: it has no sizes that mean anything any more, and AWS ends its members."""
+
+    default_reason = "group_deleting"
+
+
 def describe_groups(
     aws: Aws, names: Sequence[str] | None = None, cluster: str | None = None, with_hooks: bool = False
 ) -> list[Group]:
@@ -62,6 +68,18 @@ def describe_groups(
 def describe_group(aws: Aws, name: str, with_hooks: bool = False) -> Group:
     """The group as it is now, in one call. Raises GroupNotFound, which names groups that do exist."""
     return describe_groups(aws, [name], with_hooks=with_hooks)[0]
+
+
+def living_group(aws: Aws, name: str) -> Group:
+    """The group as it is now, one that is there to stay. Raises GroupNotFound, and GroupDeleting while it goes."""
+    group = describe_group(aws, name)
+    if group.status:
+        raise GroupDeleting(
+            f"Auto Scaling group {name} is being deleted ({group.status})",
+            remedy="Leave it out, or ask who deletes it",
+            asg_name=name,
+        )
+    return group
 
 
 def lifecycle_hooks(aws: Aws, name: str) -> tuple[Hook, ...]:

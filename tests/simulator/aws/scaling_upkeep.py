@@ -131,11 +131,16 @@ class Upkeep:
         left = [member for member in group.counting() if member.instance_id in refresh.old]
         refresh.to_update = len(left)
         refresh.percentage = 100 - round(100 * len(left) / max(1, len(refresh.old)))
-        if not left:
+        with_protected = refresh.preferences.get("ScaleInProtectedInstances") or "Wait"
+        open_to_it = [member for member in left if with_protected == "Refresh" or not member.protected]
+        if not left or (not open_to_it and with_protected == "Ignore"):
             refresh.status, refresh.ended = "Successful", scaling.agenda.datetime()
             return
-        cause = texts.refreshed(scaling.agenda.timestamp(), left[0].instance_id)
-        scaling.terminate(group, left[0], cause)
+        if not open_to_it:  # AWS waits an hour for somebody to take the protection off
+            scaling.agenda.after(scaling.timings.refresh_warmup, lambda: self._refresh_next(group, refresh))
+            return
+        cause = texts.refreshed(scaling.agenda.timestamp(), open_to_it[0].instance_id)
+        scaling.terminate(group, open_to_it[0], cause)
         scaling.soon(group)
 
 

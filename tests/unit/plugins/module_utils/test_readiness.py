@@ -7,11 +7,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from unit.scripted_aws import instance_entry, scripted_aws
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import Activity, Group, Member
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Standing
-from ansible_collections.evergreen.eks.plugins.module_utils.readiness import Look, Question, how_many, not_ready
+from ansible_collections.evergreen.eks.plugins.module_utils.readiness import (
+    Look,
+    Question,
+    how_many,
+    not_ready,
+    with_states,
+)
 
 ONE, TWO = "i-00000000000000001", "i-00000000000000002"
 
@@ -22,6 +29,7 @@ def question(**options: Any) -> Question:
         "asg_name": "shared",
         "exclude_instance_ids": None,
         "min_ready": None,
+        "expected_desired": None,
         "looks": 2,
         "daemonsets": False,
         "startup_taints": None,
@@ -56,6 +64,11 @@ def test_of_a_group_no_fewer_are_needed_than_it_is_to_have() -> None:
     assert how_many(question(instance_ids=[ONE, TWO], asg_name=None), None, standings(ONE, TWO)) == 2
 
 
+@pytest.mark.parametrize(("desired", "needed"), [(4, 4), (5, 4), (3, 3), (0, 0)])
+def test_where_somebody_lowers_the_desired_capacity_as_many_fewer_are_needed(desired: int, needed: int) -> None:
+    assert how_many(question(min_ready=4, expected_desired=4), group(desired, ONE), standings(ONE)) == needed
+
+
 def test_named_instances_that_have_ended_make_the_wait_hopeless_but_a_group_replaces_them() -> None:
     both = (*standings(ONE), *standings(TWO, reason="terminated"))
     assert Look(both, steady=1, needed=2).hopeless
@@ -72,6 +85,20 @@ def test_the_failure_says_what_most_lack_and_what_aws_says_of_the_launches() -> 
     assert f"{ONE}: no Node has its provider ID; the group has only 1" in str(error)
     assert "No capacity" in str(error) and "No capacity" in error.details["activity"]
     assert error.details["instances"][ONE]["reason"] == "no_node"
+
+
+def test_the_failure_says_how_auto_scaling_and_ec2_see_what_is_missing() -> None:
+    missing = standings(TWO, reason="no_node", message="no Node has its provider ID")
+    look = Look((*standings(ONE), *missing), 1, 2, group(2, ONE, TWO))
+    with scripted_aws() as script:
+        answer = {"Reservations": [{"Instances": [instance_entry(TWO)]}]}
+        request = {"Filters": [{"Name": "instance-id", "Values": [TWO]}]}
+        script.expect("ec2", "describe_instances", answer, **request)
+        explained = with_states(look, script.aws)
+    assert explained.standings[0] == look.standings[0]
+    assert explained.standings[1].message == (
+        "no Node has its provider ID (Auto Scaling: InService; EC2: running since its launch at 09:30:00Z)"
+    )
 
 
 def test_ready_but_not_for_long_enough_is_said_so() -> None:

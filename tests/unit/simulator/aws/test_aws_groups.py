@@ -322,3 +322,22 @@ def test_a_refresh_that_is_left_alone_replaces_everybody(aws: Any) -> None:
     assert not old & set(aws.ids())
     refreshes = aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName="shared")["InstanceRefreshes"]
     assert refreshes[0]["Status"] == "Successful"
+
+
+@pytest.mark.parametrize(
+    ("preference", "replaced", "status"),
+    [("Wait", 0, "InProgress"), ("Ignore", 0, "Successful"), ("Refresh", 2, "Successful")],
+)
+def test_a_refresh_and_protected_members(aws: Any, preference: str, replaced: int, status: str) -> None:
+    aws.group(desired=2)
+    old = set(aws.ids())
+    aws.autoscaling.set_instance_protection(
+        AutoScalingGroupName="shared", InstanceIds=sorted(old), ProtectedFromScaleIn=True
+    )
+    aws.autoscaling.start_instance_refresh(
+        AutoScalingGroupName="shared", Preferences={"ScaleInProtectedInstances": preference}
+    )
+    aws.later(900)
+    assert len(old - set(aws.ids())) == replaced
+    refreshes = aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName="shared")["InstanceRefreshes"]
+    assert refreshes[0]["Status"] == status
