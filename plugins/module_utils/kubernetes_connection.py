@@ -4,8 +4,9 @@
 
 """Which Kubernetes API, and as whom: the options of kubernetes.core, and the EKS token for a cluster's name.
 
-The C(kubernetes) package serves for reading kubeconfigs, exec plugins and service accounts, and for its connection
-pool; nothing of its models or its request code is used.
+The C(kubernetes) package serves for reading kubeconfigs, exec plugins and service accounts, and for connections through
+proxies; nothing of its models or its request code is used. Importing it takes longer than most modules work, so that a
+connection that needs none of this does without it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import socket
 import ssl
 import sys
 import threading
+from dataclasses import dataclass, field
 from typing import Any, Callable
+from urllib.request import getproxies_environment
 
 from ansible.module_utils.basic import env_fallback
 
@@ -172,19 +175,13 @@ def connect(params: dict[str, Any], aws: Aws, clock: Clock, pool_size: int) -> C
     EKS cluster of that name and a minted token, or without a name the service account of the pod we run in, or the
     default kubeconfig. With C(cluster_name) the default kubeconfig and its current context never matter.
     """
-    try:
-        from kubernetes import client, config
-        from kubernetes.client.rest import RESTClientObject
-    except ImportError as error:
-        raise MissingLibrary("kubernetes", sys.executable) from error
-
     given = {name: None if value == "" else value for name, value in params.items()}
-    configuration = client.Configuration()
+    configuration = Direct() if _is_direct(given) else _package().client.Configuration()
     token: EksToken | None = None
     authority: ssl.SSLContext | None = None
     has_credentials = bool(given.get("api_key") or given.get("username") or given.get("client_cert"))
     if given.get("kubeconfig") or given.get("context"):
-        _load_kubeconfig(config, configuration, given)
+        _load_kubeconfig(_package().config, configuration, given)
     elif given.get("cluster_name") and not (given.get("host") and has_credentials):
         cluster = describe_cluster(aws, given["cluster_name"])
         configuration.host = cluster["endpoint"]
@@ -192,13 +189,13 @@ def connect(params: dict[str, Any], aws: Aws, clock: Clock, pool_size: int) -> C
         if not has_credentials:
             token = EksToken(aws, given["cluster_name"], clock)
     elif not given.get("host"):
-        _load_surroundings(config, configuration, given)
+        _load_surroundings(_package().config, configuration, given)
     _apply_options(configuration, given)
     if given.get("ca_cert") or configuration.verify_ssl is False:
         authority = None
 
     configuration.connection_pool_maxsize = pool_size
-    pool = RESTClientObject(configuration).pool_manager
+    pool = configuration.pool() if isinstance(configuration, Direct) else _packages_pool(configuration)
     pool.connection_pool_kw["socket_options"] = _keep_alive()
     if authority:
         pool.connection_pool_kw["ssl_context"] = authority
@@ -208,6 +205,60 @@ def connect(params: dict[str, Any], aws: Aws, clock: Clock, pool_size: int) -> C
         headers=_Headers(configuration, token, given),
         token=token,
     )
+
+
+@dataclass
+class Direct:
+    """A connection that needs nothing but urllib3; the attributes are those of the package's Configuration."""
+
+    host: str = ""
+    verify_ssl: bool = True
+    ssl_ca_cert: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    connection_pool_maxsize: int = 1
+    api_key: dict[str, str] = field(default_factory=dict)
+    api_key_prefix: dict[str, str] = field(default_factory=dict)
+    refresh_api_key_hook: Any = None
+
+    def auth_settings(self) -> dict[str, dict[str, str]]:
+        value = self.api_key.get("authorization", "")
+        return {"BearerToken": {"in": "header", "key": "authorization", "value": value}}
+
+    def pool(self) -> Any:
+        """The connections, which verify the server unless told not to."""
+        from urllib3 import PoolManager
+
+        return PoolManager(
+            maxsize=self.connection_pool_maxsize,
+            cert_reqs=ssl.CERT_REQUIRED if self.verify_ssl else ssl.CERT_NONE,
+            ca_certs=self.ssl_ca_cert,
+            cert_file=self.cert_file,
+            key_file=self.key_file,
+        )
+
+
+def _is_direct(given: dict[str, Any]) -> bool:
+    """Whether the options name the server or the cluster, and no proxy is in the way."""
+    found_elsewhere = given.get("kubeconfig") or given.get("context")
+    named = given.get("host") or given.get("cluster_name")
+    proxies = getproxies_environment()
+    proxied = given.get("proxy") or any(kind in proxies for kind in ("http", "https", "all"))
+    return bool(named and not found_elsewhere and not proxied)
+
+
+def _package() -> Any:
+    try:
+        import kubernetes
+    except ImportError as error:
+        raise MissingLibrary("kubernetes", sys.executable) from error
+    return kubernetes
+
+
+def _packages_pool(configuration: Any) -> Any:
+    from kubernetes.client.rest import RESTClientObject
+
+    return RESTClientObject(configuration).pool_manager
 
 
 def describe_cluster(aws: Aws, name: str) -> dict[str, Any]:
