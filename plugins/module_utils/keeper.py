@@ -26,14 +26,15 @@ from ansible_collections.evergreen.eks.plugins.module_utils.hold import Hold, Ho
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.lease import Held, Lock, take
-from ansible_collections.evergreen.eks.plugins.module_utils.process import Process
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Clock, Lifeline, patience
+from ansible_collections.evergreen.eks.plugins.module_utils.process import EndOf, Process, modules_of
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Lifeline, patience
 
 # A renewal each quarter of the duration: two may fail before any change has to wait.
 RENEWALS = 4
 # After one that failed, sooner.
 ATTEMPTS = 12
-LOOK_SECONDS = 0.25
+# Short, because the clock that a sleep goes by stands still while the machine is suspended.
+SLEEP_SECONDS = 1.0
 # Modules end within a second of their playbook (Lifeline.watch).
 MODULES_END_SECONDS = 2.0
 HOLD_FILE = re.compile(r"^(?P<label>.+)\.hold(\.\w+)?$")
@@ -79,28 +80,9 @@ def keep(lock: Lock, held: Held, path: str, controller: Process) -> None:
     run_detached(lambda ready: _in_the_keeper(lock, held, path, controller, ready))
 
 
-def let_go(path: str, clock: Clock, seconds: float = 10.0) -> None:
-    """End the hold at the regular end of a run, so that the lock is given back before the run's container is gone.
-
-    Returns when the keeper has given it back, after ``seconds`` in any case: the keeper goes on trying by itself.
-    """
-    record = HoldRecord.read(path)
-    if record is None:
-        return
-    Path(_end_mark(path)).touch(mode=0o600)
-    give_up = clock.now() + seconds
-    while record.kept() and clock.now() < give_up:
-        clock.sleep(LOOK_SECONDS / 2)
-
-
 def hold_path(directory: str, holder: Holder) -> str:
     """The hold file of a run; its name says who it is, also where several machines share the directory."""
     return str(Path(directory).expanduser().absolute() / f"{quote(holder.label, safe='')}.hold")
-
-
-def _end_mark(path: str) -> str:
-    """The file by which the run tells its keeper to end."""
-    return f"{path}.end"
 
 
 def sweep(directory: str, here: Holder) -> None:
@@ -134,8 +116,8 @@ class Keeper:
         )
 
     def run(self) -> None:
-        """Renew until the playbook has ended, or has let go, or its hold file was taken away; then give it back."""
-        keeper, me = self, Process.of(os.getpid())
+        """Renew until the playbook has ended, or its hold file was taken away; then give the lock back."""
+        keeper, me, end = self, Process.of(os.getpid()), EndOf(self.controller)
         due = self.held.renewed + self.lock.seconds / RENEWALS
         while keeper.wanted():
             if boot_seconds() >= due:
@@ -150,11 +132,11 @@ class Keeper:
                     trouble = error.message if isinstance(error, EvergreenError) else f"{type(error).__name__}: {error}"
                     due = boot_seconds() + self.lock.seconds / ATTEMPTS
                 keeper.say(keeper.record(me, trouble=trouble))
-            time.sleep(min(LOOK_SECONDS, max(0.01, due - boot_seconds())))
+            end.wait(min(SLEEP_SECONDS, max(0.0, due - boot_seconds())))
         keeper.end()
 
     def wanted(self) -> bool:
-        return self.controller.alive() and os.path.exists(self.path) and not os.path.exists(_end_mark(self.path))
+        return self.controller.alive() and os.path.exists(self.path)
 
     def say(self, record: HoldRecord) -> None:
         """A file that cannot be written (a full disk) gets out of date, and so holds every change back."""
@@ -164,11 +146,10 @@ class Keeper:
 
     def end(self) -> None:
         """Give the lock back when nothing of the run changes anything any more; it runs out where that fails."""
-        for name in (self.path, _end_mark(self.path)):
+        for name in (self.path, f"{self.path}.lock"):
             with suppress(OSError):
                 os.unlink(name)
-        if not self.controller.alive():
-            time.sleep(MODULES_END_SECONDS)
+        self._await_modules()
         give_up = boot_seconds() + self.lock.seconds
         while boot_seconds() < give_up:
             try:
@@ -176,6 +157,12 @@ class Keeper:
                 return
             except Exception:
                 time.sleep(self.lock.seconds / ATTEMPTS)
+
+    def _await_modules(self) -> None:
+        """Mostly none is left, and then every moment counts: soon after a job its container is gone, and we with it."""
+        give_up = boot_seconds() + MODULES_END_SECONDS
+        while boot_seconds() < give_up and modules_of(self.controller) != []:
+            time.sleep(SLEEP_SECONDS / 10)
 
 
 class _Unbound(Lifeline):

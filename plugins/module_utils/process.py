@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import os
+import select
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 CONTROLLER_VARIABLE = "EVERGREEN_CONTROLLER"
+LOOK_SECONDS = 0.25
 SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"}
 
 
@@ -45,6 +49,40 @@ class Process:
         except PermissionError:
             pass
         return True
+
+
+class EndOf:
+    """Sleeps, but no longer than a process lives."""
+
+    def __init__(self, process: Process) -> None:
+        self._handle: int | None = None
+        with suppress(AttributeError, OSError):
+            self._handle = os.pidfd_open(process.pid)  # Linux 5.3 and later
+
+    def wait(self, seconds: float) -> None:
+        """Return after that time, or when the process ends; where the system does not tell, somewhat earlier."""
+        if self._handle is None:
+            time.sleep(min(seconds, LOOK_SECONDS))
+        else:
+            select.select([self._handle], [], [], seconds)
+
+
+def modules_of(controller: Process) -> list[int] | None:
+    """The processes, but for this one, that work on its behalf here; None where the system does not tell."""
+    wanted = f"{CONTROLLER_VARIABLE}={controller}".encode()
+    try:
+        numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return None
+    return [number for number in numbers if number != os.getpid() and wanted in _environment(number)]
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read().split(b"\0")
+    except OSError:
+        return []
 
 
 @dataclass(frozen=True)

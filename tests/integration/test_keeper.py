@@ -23,8 +23,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.evergreen.eks.plugins.module_utils.hold import Hold, HoldRecord, LockLost, boot_seconds
-from ansible_collections.evergreen.eks.plugins.module_utils.keeper import let_go
-from ansible_collections.evergreen.eks.plugins.module_utils.process import Process
+from ansible_collections.evergreen.eks.plugins.module_utils.process import CONTROLLER_VARIABLE, Process
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Clock, Journal
 from simulator.runs import COLLECTIONS
 from simulator.scenarios import NodeGroup, Scenario
@@ -174,9 +173,7 @@ def test_who_was_taken_over_in_an_outage_is_fenced(world: World, playbook: Playb
 
 
 @pytest.mark.scenario(ONE_NODE)
-def test_a_keeper_that_was_killed_is_replaced_under_its_generation_and_let_go_at_the_end(
-    world: World, playbook: Playbook
-):
+def test_a_keeper_that_was_killed_is_replaced_under_its_generation(world: World, playbook: Playbook):
     path = playbook.module()
     os.kill(Process.parse(record_of(path).keeper).pid, signal.SIGKILL)
     with pytest.raises(LockLost, match="has ended"):
@@ -187,8 +184,16 @@ def test_a_keeper_that_was_killed_is_replaced_under_its_generation_and_let_go_at
     Hold(path, patience=60).check(Clock(), Journal(None, Clock()))
     assert record_of(path).generation == 1
 
-    let_go(path, Clock())
-    assert lease_of(world)["holderIdentity"] == ""
+
+@pytest.mark.scenario(ONE_NODE)
+def test_the_lock_waits_for_modules_that_outlive_their_playbook(world: World, playbook: Playbook):
+    """Only the playbook's process is killed; its module needs a second to notice."""
+    path = playbook.module()
+    environment = {**world.env(), CONTROLLER_VARIABLE: str(Process.of(playbook.process.pid))}
+    module = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)"], env=environment)
+    seen: list[int | None] = []
+    world.faults.add(operation="^PUT leases$", times=None, before=lambda _call: seen.append(module.poll()))
+    playbook.kill()
+    eventually(lambda: lease_of(world)["holderIdentity"] == "", "given back")
+    assert seen[-1] == 0
     assert not os.path.exists(path)
-    playbook.module()
-    assert record_of(path).generation == 2
