@@ -80,7 +80,12 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
     aws = Aws(params, call)
     client = KubernetesClient.connect(params, aws, call)
     directory = params["state"]["dir"] or default_directory()
-    holder = Holder.here(call.lifeline, operator=params.get("operator") or "", since=call.clock.timestamp())
+    holder = Holder.here(
+        call.lifeline,
+        operator=params.get("operator") or "",
+        since=call.clock.timestamp(),
+        job=params.get("awx_job_id") or "",
+    )
     place = Place(aws.account, aws.region, params["cluster_name"], params["asg_name"])
     return Rollout(
         aws=aws,

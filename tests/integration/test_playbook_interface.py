@@ -118,6 +118,7 @@ def test_parallel_groups_do_not_wait_for_each_others_waves(world: World):
         looks_at(world, "quick")[-1].number < looks_at(world, "last")[0].number
     ), "the third begins when one has ended"
     assert looks_at(world, "last")[0].number < last_change, "and does not wait for the other"
+    assert len(world.record.calls(operation="POST leases")) == 1, "they share one lock"
 
 
 @pytest.mark.scenario(SECOND_REFUSED, speed=120)
