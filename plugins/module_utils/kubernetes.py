@@ -262,11 +262,12 @@ class KubernetesClient:
         content_type: str = "application/json",
     ) -> dict[str, Any]:
         query = query or {}
-        if method != "GET" and query.get("dryRun") != "All":
-            self._call.before_change(f"{method} {path}")
         clock = self._call.clock
         began, pause = clock.now(), self._first_pause
         while True:
+            # Before each attempt: in the outage that it outlived the run may have lost its lock.
+            if method != "GET" and query.get("dryRun") != "All":
+                self._call.before_change(f"{method} {path}")
             try:
                 return _parsed(self._send_authorized(method, path, query, body, content_type), self.host)
             except KubernetesError as error:

@@ -14,6 +14,7 @@ from unit.fakes import Answer, FakeClock, scripted_server
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.hold import Hold, HoldRecord, LockLost, boot_seconds
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import (
     KubernetesClient,
     KubernetesError,
@@ -107,6 +108,17 @@ def test_reads_and_patches_outlive_a_blip(trouble: Answer, method: str) -> None:
     assert answer == {"kind": "Node"}
     (pause,) = clock.sleeps
     assert 2 <= pause <= 2.5 if "Retry-After" in trouble.headers else pause <= 1
+
+
+def test_a_change_is_not_repeated_once_the_lock_is_lost(tmp_path: Path) -> None:
+    hold = tmp_path / "run.hold"
+    HoldRecord("prod", "laptop/b00t/1/2/3", 1, renewed=boot_seconds(), seconds=3600).write(str(hold))
+    clock = FakeClock()
+    call = Call(clock=clock, hold=Hold(str(hold), patience=0))
+    clock.sleep = lambda _seconds: hold.unlink()  # type: ignore[method-assign]
+    with scripted_server(UNAVAILABLE) as server, pytest.raises(LockLost):
+        KubernetesClient.connect({"host": server.url}, Aws(AWS, call), call).patch("/api/v1/nodes/a", {})
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(("asked", "granted"), [("0", 1), ("32", 32), ("86400", 60), ("soon", 0.5), ("-1", 0.5)])
