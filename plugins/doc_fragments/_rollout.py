@@ -95,11 +95,15 @@ options:
         type: bool
         default: true
       lock_seconds:
-        description: Seconds for which the Lease of a run that died without a trace still counts.
+        description:
+          - Seconds for which the Lease of a run that died without a trace still counts. A run renews it four times as
+            often, and changes nothing while it could not.
         type: float
         default: 60
       lock_wait:
-        description: Seconds to wait for another run that holds the cluster.
+        description:
+          - Seconds to wait for another run that holds the cluster. More than that run's O(settings.lock_seconds), so
+            that the lock of a dead run is taken over by the next.
         type: float
         default: 90
 """

@@ -70,6 +70,8 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
     settings = Settings.of(params["settings"], params["poll_seconds"])
     if settings.canary < 0:
         raise InvalidInput(f"canary cannot be {settings.canary}", remedy="Give 0 for none, or a number of instances")
+    if settings.lock_seconds < 1:
+        raise InvalidInput(f"lock_seconds cannot be {settings.lock_seconds:g}", remedy="Give 1 or more; 60 is usual")
     unknown = sorted(set(settings.suspend_processes) - set(PROCESSES))
     if unknown:
         raise InvalidInput(

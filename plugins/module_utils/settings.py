@@ -73,7 +73,7 @@ ROLE_VARIABLES = (
     Variable("state_bucket", "text", ""),
     Variable("state_prefix", "text", "evergreen.eks"),
     Variable("lock", "flag", True),
-    Variable("lock_seconds", "seconds", 60),
+    Variable("lock_seconds", "seconds", 60, minimum=1),
     Variable("lock_wait", "seconds", 90),
 )
 PLAYBOOK_VARIABLES = (
@@ -365,11 +365,14 @@ def _count(variable: Variable, value: Any) -> int:
     return int(whole[0])
 
 
-def _seconds(_variable: Variable, value: Any) -> int:
+def _seconds(variable: Variable, value: Any) -> int:
     try:
-        return parse_duration(value)
+        seconds = parse_duration(value)
     except InvalidInput:
         raise _Unfit("a number of seconds, or a duration such as 90s, 15m or 1h30m") from None
+    if seconds < variable.minimum:
+        raise _Unfit(f"at least {variable.minimum:g} seconds")
+    return seconds
 
 
 def _number(variable: Variable, value: Any) -> float:

@@ -74,8 +74,8 @@ notes:
     C(autoscaling:DeleteTags), C(autoscaling:UpdateAutoScalingGroup), C(ec2:CreateTags) and C(ec2:DeleteTags).
   - With O(settings.lock) needs the RBAC verbs C(get), C(create) and C(update) on leases in the namespace
     C(kube-system).
-  - Fails with RV(ignore:reason) V(locked), V(lock_lost), V(stopped), V(unfinished), V(checkpoint_conflict) or
-    V(checkpoint_unwritable), besides those of M(evergreen.eks.rollout_plan_info).
+  - Fails with RV(ignore:reason) V(locked), V(lock_lost), V(lock_unwritable), V(stopped), V(unfinished),
+    V(checkpoint_conflict) or V(checkpoint_unwritable), besides those of M(evergreen.eks.rollout_plan_info).
 extends_documentation_fragment:
   - evergreen.eks._attributes
   - evergreen.eks._attributes.progress

@@ -131,6 +131,7 @@ def test_a_groups_own_key_beats_what_was_given_for_all() -> None:
         ("canary", "one"),
         ("canary", True),
         ("drain_timeout", "-5"),
+        ("lock_seconds", "0"),
         ("drain_timeout", "soon"),
         ("poll_seconds", 0),
         ("poll_seconds", "nan"),
