@@ -45,7 +45,11 @@ test: lint sanity docs ## Everything that continuous integration runs (up to 15 
 	@echo "== unit tests and conformance"
 	@$(PY) -m pytest -q -n 2 --dist worksteal tests/unit tests/conformance
 	@echo "== integration tests"
-	@$(PY) -m pytest -q -n 2 --dist worksteal tests/integration
+	@$(PY) -m pytest -q -n 2 --dist worksteal -m "not slow" tests/integration
+
+.PHONY: test-slow
+test-slow: ready ## The integration tests that `make test` leaves out: every change by others in every stage, and the like (half an hour)
+	@$(PY) -m pytest -q -n 2 --dist worksteal -m slow tests/integration
 
 .PHONY: test-fast
 test-fast: ready ## The inner loop: format, unit tests, conformance (under a minute)

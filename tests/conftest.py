@@ -39,6 +39,7 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario(scenario, speed=60): the world that the fixture `world` starts")
+    config.addinivalue_line("markers", "slow: left out by `make test`, which has its samples; `make test-slow` runs it")
 
 
 @pytest.fixture
