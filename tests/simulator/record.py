@@ -13,10 +13,11 @@ A server treats each request like this::
     effect = faults.take(call)
     effect.begin(call, clock)                     # callbacks "before", then the stall
     if effect.reset == "before": drop the connection
-    answer = effect.error or the real thing       # Failure(status, code, message, headers)
+    answer = effect.error or the real thing       # Failure(status, code, message, headers, details)
     record.end(call, status, error_code)
     effect.finish(call)                           # callbacks "after": the deed is done, the answer not yet sent
     if effect.reset == "after": drop the connection
+    if effect.stream: a watch goes wrong in its middle
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from typing import Any
 
 from simulator.clock import Clock
 
+# How a watch may go wrong, in place of its first event: it ends in order; half of the event comes, and then the end;
+# nothing comes any more, and the connection stays; an ERROR event says that its version is too old.
+STREAMS = ("end", "half", "silence", "expired")
 READS = re.compile(r"^(Describe|Get|List|Head|BatchGet|Search|Check|Lookup|Validate|AssumeRole)")
 
 
@@ -167,12 +171,17 @@ class Record:
 
 @dataclass(frozen=True)
 class Failure:
-    """The answer that a fault gives instead of the real one. ``code`` is AWS's error code or Kubernetes' reason."""
+    """The answer that a fault gives instead of the real one. ``code`` is AWS's error code or Kubernetes' reason.
+
+    Of Kubernetes' Status ``details`` are its details; ``plain`` answers come from something in front of it, as text.
+    """
 
     status: int
     code: str
     message: str
     headers: tuple[tuple[str, str], ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    plain: bool = False
 
 
 @dataclass
@@ -189,6 +198,7 @@ class Fault:
     error: Failure | None
     stall: float
     reset: str
+    stream: str
     before: Callable[[Call], Any] | None
     after: Callable[[Call], Any] | None
     until: float | None
@@ -221,6 +231,11 @@ class Effect:
     def reset(self) -> str:
         """``before``: drop the connection, nothing done; ``after``: drop it when all is done; else empty."""
         return next((fault.reset for fault in self.faults if fault.reset), "")
+
+    @property
+    def stream(self) -> str:
+        """How the watch goes wrong that this request begins: one of STREAMS, or empty."""
+        return next((fault.stream for fault in self.faults if fault.stream), "")
 
     def begin(self, call: Call, clock: Clock) -> None:
         """Carry out what comes before the deed: the callbacks, then the stall."""
@@ -260,9 +275,10 @@ class Faults:
         times: int | None = 1,
         skip: int = 0,
         seconds: float | None = None,
-        error: tuple[Any, ...] | None = None,
+        error: tuple[Any, ...] | Failure | None = None,
         stall: float = 0.0,
         reset: bool | str = False,
+        stream: str = "",
         before: Callable[[Call], Any] | None = None,
         after: Callable[[Call], Any] | None = None,
     ) -> Fault:
@@ -270,12 +286,15 @@ class Faults:
 
         ``operation`` and ``target`` are regular expressions that are searched for; the other selectors are exact.
         The first ``skip`` matches are left alone, then ``times`` are disturbed (None: all), if ``seconds`` is given
-        only within that many seconds of the world. ``error`` is ``(status, code, message[, headers dict])``;
-        ``stall`` is in seconds of the world; ``reset`` drops the connection before the deed (True or "before") or
-        after it ("after"); ``before`` and ``after`` are called with the Call. Returns the order: ``.hits`` counts.
+        only within that many seconds of the world. ``error`` is ``(status, code, message[, headers dict])`` or a
+        Failure; ``stall`` is in seconds of the world; ``reset`` drops the connection before the deed (True or "before")
+        or after it ("after"); ``stream`` lets a watch of Kubernetes go wrong in place of its first event (STREAMS);
+        ``before`` and ``after`` are called with the Call. Returns the order: ``.hits`` counts.
         """
         if reset not in (False, True, "before", "after"):
             raise ValueError("reset must be True, 'before' or 'after'")
+        if stream not in ("", *STREAMS):
+            raise ValueError(f"stream must be one of {', '.join(STREAMS)}")
         fault = Fault(
             service=service,
             operation=re.compile(operation) if operation else None,
@@ -284,9 +303,10 @@ class Faults:
             mutating=mutating,
             times=times,
             skip=skip,
-            error=_failure(error) if error else None,
+            error=_failure(error) if isinstance(error, tuple) else error,
             stall=stall,
             reset="before" if reset is True else (reset or ""),
+            stream=stream,
             before=before,
             after=after,
             until=None if seconds is None else self._clock.now() + seconds,
@@ -325,7 +345,8 @@ class Faults:
 
 def _failure(given: tuple[Any, ...]) -> Failure:
     status, code, message, *rest = given
-    return Failure(int(status), str(code), str(message), tuple((rest[0] if rest else {}).items()))
+    headers = tuple((rest[0] if rest else {}).items())
+    return Failure(int(status), str(code), str(message), headers, plain=not code)
 
 
 def _sleep_until(clock: Clock, moment: float) -> None:

@@ -63,6 +63,7 @@ class World:
         self._ended = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="ticker", daemon=True)
         self._troubles: list[BaseException] = []
+        self._away_until = 0.0
 
     @classmethod
     def start(cls, scenario: Scenario, speed: float = 60.0, home: Path | None = None) -> World:
@@ -186,13 +187,23 @@ class World:
             "troubles": [repr(trouble) for trouble in self._troubles],
         }
 
+    def outage(self, seconds: float) -> None:
+        """The control plane is away for so many seconds of the world, from now on.
+
+        Nobody reaches the API: requests under way lose their connection, and so does every new one
+        (``server.refused`` counts them). Controllers, kubelets and the machines' cloud controller, which live by it,
+        do nothing meanwhile either. AWS goes on.
+        """
+        self._away_until = max(self._away_until, self.clock.now() + seconds)
+        self.server.interrupt()
+
     # ---- making it
 
     def _make_servers(self) -> None:
         self.cloud = Cloud(self.clock, self.record, self.faults, authors=ALL_KEYS, region=self.scenario.region)
         self.cloud.start()
         self.kubernetes = ApiServer(
-            self.clock, self.record, self.faults, version=self.scenario.version, find_user=find_user
+            self.clock, self.record, self.faults, version=self.scenario.version, find_user=self._find_user
         )
         self.server = HttpsServer(self.kubernetes)
         self.server.start()
@@ -206,6 +217,16 @@ class World:
         self.witness = Witness(self.record, self.kubernetes.store)
         self.record.observe(self.witness.on_call)
         self.cloud.compute.watchers.append(self._instance_changed)
+
+    def _find_user(self, access_key: str) -> tuple[str, str] | None:
+        """The cluster's access entries: which Kubernetes user, and which author, an access key stands for.
+
+        The cluster asks STS, which knows nobody by credentials that have expired.
+        """
+        author = AUTHORS.get(access_key)
+        if author is None or access_key in self.cloud.expired:
+            return None
+        return f"arn:aws:sts::123456789012:assumed-role/{author}", author
 
     def _instance_changed(self, instance: Any, before: str, now: str) -> None:
         """EC2 says so, at the very moment; the cloud's lock is held."""
@@ -260,8 +281,12 @@ class World:
 
     def _step(self) -> None:
         self.cloud.tick()
-        self.machines.step()
-        self.controllers.step()
+        if self._away_until and self.clock.now() >= self._away_until:
+            self._away_until = 0.0
+            self.server.restore()
+        if not self._away_until:
+            self.machines.step()
+            self.controllers.step()
         self.actors.step()
 
     def _tick(self) -> None:
@@ -277,12 +302,6 @@ class World:
         self.cloud.stop()
         if self._own_home:
             shutil.rmtree(self._own_home, ignore_errors=True)
-
-
-def find_user(access_key: str) -> tuple[str, str] | None:
-    """The cluster's access entries: which Kubernetes user, and which author, an access key stands for."""
-    author = AUTHORS.get(access_key)
-    return (f"arn:aws:sts::123456789012:assumed-role/{author}", author) if author else None
 
 
 def create(client: ApiClient, manifest: dict[str, Any]) -> None:

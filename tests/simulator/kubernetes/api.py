@@ -183,6 +183,8 @@ class ApiServer:
             if isinstance(response.value, Watch):
                 response.value.close()
             raise Dropped
+        if isinstance(response.value, Watch):
+            response.value.trouble = effect.stream
         return response
 
     def _recognise(self, request: Request) -> tuple[Identity, Target | None, ApiError | None]:
@@ -402,11 +404,11 @@ def _delete_options(request: Request) -> dict[str, Any]:
 
 
 def _failure(failure: Failure) -> Response:
-    """An ordered failure: a Status with its code as the reason; without a code the plain text that a proxy, or
-    priority and fairness, would send."""
-    if not failure.code:
+    """An ordered failure: a Status with its code as the reason, or the plain text that a proxy, or priority and
+    fairness, would send."""
+    if failure.plain:
         return Response(failure.status, failure.message.encode(), failure.headers)
-    error = ApiError(failure.status, failure.code, failure.message)
+    error = ApiError(failure.status, failure.code, failure.message, failure.details)
     return Response(failure.status, error.body, failure.headers)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Authenticator:
 
     ``find_user`` maps the access key of an EKS token. ``tokens`` are plain bearer tokens (service accounts, tests).
     ``lifetime`` is how long an EKS token lives, in real seconds of ``now``: clients count in real time too.
+    ``forget_tokens`` lets all EKS tokens of now expire at once.
     """
 
     def __init__(self, find_user: FindUser | None = None, now: Callable[[], float] = time.time):
@@ -62,6 +64,16 @@ class Authenticator:
         self.tokens: dict[str, Identity] = {}
         self.lifetime: float = TOKEN_LIFETIME
         self.now = now
+        self._forgotten_before = 0.0
+
+    def forget_tokens(self) -> None:
+        """All EKS tokens that were signed so far are refused from now on; new ones are accepted.
+
+        Their time stamps count whole seconds, so this waits for the next one to begin.
+        """
+        self._forgotten_before = math.floor(self.now()) + 1
+        while self.now() < self._forgotten_before:
+            time.sleep(0.02)
 
     def identify(self, authorization: str | None) -> Identity:
         """The user behind an Authorization header; anonymous without one. ApiError 401 for what is not accepted."""
@@ -96,6 +108,7 @@ class Authenticator:
             and CLUSTER_HEADER in headers
             and 0 < expiry <= LONGEST_EXPIRY
             and -CLOCK_SKEW <= age <= self.lifetime
+            and signed_at >= self._forgotten_before
         )
         if not good:
             raise unauthorized()

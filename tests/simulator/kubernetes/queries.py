@@ -152,12 +152,14 @@ class Event:
 class Watch:
     """A running watch. It begins with what there is (no resourceVersion, or "0") or with what happened since then.
 
-    ``next`` waits for one event, ``pending`` takes what is there; ``close`` when done.
+    ``next`` waits for one event, ``pending`` takes what is there; ``close`` when done. ``trouble`` is what a fault has
+    in store for its first event (``record.STREAMS``); who serves it over the network lets that happen.
     """
 
     def __init__(self, store: Store, selection: Selection, query: dict[str, str]):
         self._store = store
         self._selection = selection
+        self.trouble = ""
         resource = selection.resource
         with store.lock:
             version = check_version(store, query.get("resourceVersion"))

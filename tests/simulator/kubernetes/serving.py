@@ -22,8 +22,9 @@ from typing import Any
 
 from simulator.kubernetes.api import ApiServer, Dropped, Request, Response
 from simulator.kubernetes.certificates import make_certificates
-from simulator.kubernetes.errors import ApiError
-from simulator.kubernetes.queries import Event, Watch
+from simulator.kubernetes.errors import ApiError, expired
+from simulator.kubernetes.queries import ERROR, Event, Watch
+from simulator.kubernetes.store import Stored
 
 LARGEST_BODY = 3 * 1024 * 1024
 HANDSHAKE_SECONDS = 10.0
@@ -36,7 +37,8 @@ BOOKMARK_SECONDS = 10.0
 class HttpsServer:
     """Serves an ApiServer. ``url`` and ``ca_pem`` are what EKS tells its clients.
 
-    ``interrupt`` makes the server unreachable (connections are reset) until ``restore``.
+    ``interrupt`` makes the server unreachable (connections are reset) until ``restore``; ``refused`` counts those who
+    found it so.
     """
 
     def __init__(self, api: ApiServer, port: int = 0, tls: bool = True):
@@ -79,6 +81,11 @@ class HttpsServer:
         """Reset every open connection, watches included; returns how many there were."""
         return self._listener.drop_connections()
 
+    @property
+    def refused(self) -> int:
+        """How many new connections were reset in outages so far."""
+        return self._listener.refused
+
     def interrupt(self) -> None:
         """An outage: open connections are reset, and so is every new one."""
         self._listener.interrupted = True
@@ -106,6 +113,7 @@ class _Listener(socketserver.ThreadingTCPServer):
         self.api = api
         self.tls: ssl.SSLContext | None = None
         self.interrupted = False
+        self.refused = 0
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
 
@@ -131,6 +139,7 @@ class _Listener(socketserver.ThreadingTCPServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         if self.interrupted:
+            self.refused += 1
             _reset(request)
             request.close()
         return not self.interrupted
@@ -231,6 +240,9 @@ class _Connection(socketserver.StreamRequestHandler):
                 if now >= end:
                     break
                 event = watch.next(min(LOOK_SECONDS, end - now))
+                if event and watch.trouble:
+                    self._go_wrong(watch.trouble, event)
+                    break
                 if event:
                     self._send_events([event, *watch.pending()])
                 elif self._client_is_gone():
@@ -239,12 +251,23 @@ class _Connection(socketserver.StreamRequestHandler):
                 if bookmarks and time.monotonic() >= bookmark_due:
                     self._send_events([watch.bookmark()])
                     bookmark_due = time.monotonic() + BOOKMARK_SECONDS
-            if bookmarks and not watch.ended:
+            if bookmarks and not watch.ended and not watch.trouble:
                 self._send_events([watch.bookmark()])
             self.connection.sendall(b"0\r\n\r\n")
             return True
         finally:
             watch.close()
+
+    def _go_wrong(self, trouble: str, event: Event) -> None:
+        """What a fault has in store for the event that is due; the end of the stream is the caller's."""
+        if trouble == "half":
+            half = event.raw[: len(event.raw) // 2]
+            self.connection.sendall(b"%x\r\n%s\r\n" % (len(half), half))
+        elif trouble == "expired":
+            self._send_events([Event(ERROR, Stored(expired("too old resource version: 1 (2)").body))])
+        elif trouble == "silence":
+            while not self._client_is_gone() and not self.server.is_dropped(self.connection):
+                time.sleep(LOOK_SECONDS / 10)
 
     def _send_events(self, events: list[Event]) -> None:
         self.connection.sendall(b"".join(b"%x\r\n%s\r\n" % (len(event.raw), event.raw) for event in events))

@@ -73,6 +73,14 @@ def test_a_token_expires(api, https):
     assert https.ask("GET", PODS, token=token).status == 401
 
 
+def test_tokens_can_be_forgotten_before_their_time(api, https):
+    token = eks_token()
+    assert https.ask("GET", PODS, token=token).status == 200
+    api.authenticator.forget_tokens()
+    assert https.ask("GET", PODS, token=token).status == 401
+    assert https.ask("GET", PODS, token=eks_token()).status == 200
+
+
 def test_without_a_token_only_health_and_version_are_told(https):
     assert https.ask("GET", "/version", token=None).status == 200
     assert https.ask("GET", "/readyz", token=None).status == 200

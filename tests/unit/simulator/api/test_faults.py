@@ -10,6 +10,8 @@ import threading
 import pytest
 import urllib3
 
+from simulator.kubernetes.troubles import ETCD, SERVER_TIMEOUT
+
 PODS = "/api/v1/namespaces/default/pods"
 NODE = "/api/v1/nodes/n1"
 CORDON = {"spec": {"unschedulable": True}}
@@ -101,12 +103,23 @@ def test_the_clusters_own_parts_are_spared(api, client):
     assert fault.hits == 0
 
 
+def test_a_status_may_have_details_and_no_reason(api, https):
+    api.faults.add(error=ETCD)
+    storage = https.ask("GET", PODS)
+    assert (storage.json()["message"], storage.json().get("reason")) == ("etcdserver: leader changed", None)
+    api.faults.add(error=SERVER_TIMEOUT)
+    timeout = https.ask("GET", PODS)
+    assert (timeout.status, timeout.headers["Retry-After"]) == (500, "1")
+    assert timeout.json()["details"]["retryAfterSeconds"] == 1
+
+
 def test_an_outage(https):
     assert https.ask("GET", "/readyz").status == 200
     https.server.interrupt()
     for _unused in range(2):
         with pytest.raises((urllib3.exceptions.ProtocolError, urllib3.exceptions.SSLError)):
             https.ask("GET", "/readyz")
+    assert https.server.refused == 2
     https.server.restore()
     assert https.ask("GET", "/readyz").status == 200
 

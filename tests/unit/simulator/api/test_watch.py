@@ -16,6 +16,7 @@ from simulator.kubernetes.client import ApiError
 from simulator.kubernetes.resources import PODS as PODS_RESOURCE
 
 PODS = "/api/v1/namespaces/default/pods"
+ADMIN = {"Authorization": "Bearer admin"}
 
 
 def told(events):
@@ -123,3 +124,25 @@ def test_the_official_client_watches(https, make_pod):
     core = official.CoreV1Api(official.ApiClient(configuration))
     events = official_watch.Watch().stream(core.list_namespaced_pod, "default", timeout_seconds=1)
     assert [(event["type"], event["object"].metadata.name) for event in events] == [("ADDED", "a")]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"), [("end", []), ("expired", [("ERROR", 410)]), ("half", ["half a line"])], ids=str
+)
+def test_a_watch_goes_wrong_in_place_of_its_first_event(api, https, make_pod, trouble, told):
+    fault = api.faults.add("kubernetes", "^WATCH pods$", stream=trouble)
+    make_pod("a")
+    data = https.ask("GET", f"{PODS}?watch=1&allowWatchBookmarks=true").data
+    assert fault.hits == 1
+    if trouble == "half":
+        assert data.startswith(b'{"type":"ADDED"') and not data.endswith(b"\n")
+    else:
+        assert [(event["type"], event["object"]["code"]) for event in map(json.loads, data.splitlines())] == told
+    assert [kind for kind, _unused in https.watch(f"{PODS}?watch=1&timeoutSeconds=0.05")] == ["ADDED"]
+
+
+def test_a_watch_falls_silent_and_keeps_its_connection(api, https, make_pod):
+    api.faults.add("kubernetes", "^WATCH pods$", stream="silence")
+    make_pod("a")
+    with pytest.raises(urllib3.exceptions.ReadTimeoutError):
+        https.pool.request("GET", f"{https.server.url}{PODS}?watch=1&timeoutSeconds=0.05", headers=ADMIN, timeout=0.5)
