@@ -43,8 +43,8 @@ options:
       - Seconds within which each node must be drained, from the moment in which it is taken in hand.
       - V(0) waits for ever.
       - An outage of the Kubernetes API is waited out, and does not put the time-out off. Where the time is over while
-        the pods are out of sight, nothing more is evicted, and the node is looked at once more as soon as that is
-        possible again, for sixty times O(poll_seconds) at most; when it is empty then, it is drained.
+        the pods are out of sight, nothing more is evicted, but the node is drained if it is seen to be empty right
+        after the outage; that is waited for, sixty times O(poll_seconds) at most.
     type: float
     default: 900
   max_parallel:

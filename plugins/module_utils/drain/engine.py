@@ -50,7 +50,7 @@ class Course:
     """A node in hand: its state, its watch, and its times.
 
     An outage does not put the ``deadline`` off: it is the operator's, not the node's. But nothing is decided blind:
-    where it expires while the pods are out of sight, the ``last_look`` is waited for.
+    where it expires while the pods are out of sight, or a moment later, they are looked at until ``last_look``.
     """
 
     drain: NodeDrain
@@ -203,7 +203,7 @@ class Drain:
                 self._read(self._confirm, course)
         elif drain.hopeless:
             self._finish(course, BLOCKED)
-        elif late and (drain.fresh or course.last_look.expired()):
+        elif late and (drain.settled(now) or course.last_look.expired()):
             self._finish(course, TIMEOUT)
         else:
             next_due = drain.next_due()

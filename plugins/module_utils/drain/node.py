@@ -32,6 +32,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Node
 # In looks (poll_seconds): how long a pod may outlive its grace on a node that is not Ready before we stop waiting for
 # it, and how long an accepted eviction may stay without effect before it is asked again.
 PATIENCE_LOOKS = 12
+# How many looks after an outage what is seen may still be of before it.
+SETTLE_LOOKS = 2
 # A controller that has put its pods back on the cordoned node this often will go on doing so.
 RETURNS = 5
 
@@ -104,6 +106,7 @@ class NodeDrain:
         self.evicted: list[str] = []
         self.abandoned: dict[str, Pod] = {}
         self.fresh = False  # whether what is known of the pods is being kept up to date
+        self.fresh_since = 0.0
         self.out_of_sight = ""  # why it is not, where an API in trouble is the reason
         self._returns: Counter[str] = Counter()
         self._begun = False
@@ -119,6 +122,7 @@ class NodeDrain:
         for pod, verdict in seen:
             self.see(pod, verdict, now)
         self._begun = True
+        self.fresh_since = self.fresh_since if self.fresh else now
         self.fresh, self.out_of_sight = True, ""
 
     def lose_sight(self, why: str) -> None:
@@ -152,6 +156,10 @@ class NodeDrain:
         departure = self.departures.pop(uid, None)
         if departure and departure.by_us:
             self._count_evicted(departure)
+
+    def settled(self, now: float) -> bool:
+        """Whether the pods have been in sight for a few looks: after an outage kubelets first tell what has ended."""
+        return self.fresh and now - self.fresh_since >= SETTLE_LOOKS * self.poll_seconds
 
     # --- what the server answered
 

@@ -130,6 +130,18 @@ def test_nothing_is_sent_while_the_pods_are_out_of_sight() -> None:
     assert it.due(0) == [] and it.next_due() is None and not it.hopeless
 
 
+def test_after_an_outage_what_is_seen_counts_a_few_looks_later() -> None:
+    it = drain((POD, LEAVES))
+    assert not it.settled(POLL) and it.settled(2 * POLL)
+    it.lose_sight("The Kubernetes API cannot be reached")
+    assert not it.settled(100) and it.out_of_sight
+    it.lose_sight("")
+    assert it.out_of_sight, "the reason stays known until the pods are seen again"
+    it.see_all([(POD, LEAVES)], now=100)
+    it.see_all([(POD, LEAVES)], now=100 + POLL)
+    assert not it.out_of_sight and not it.settled(100 + POLL) and it.settled(100 + 2 * POLL)
+
+
 def test_a_pod_of_the_same_name_with_another_uid_is_another_pod() -> None:
     it = drain((POD, LEAVES))
     send_all(it, ACCEPTED)
