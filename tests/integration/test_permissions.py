@@ -94,4 +94,4 @@ def test_the_documented_permissions_are_enough_and_none_is_idle(world: World):
     assert problems(world) == []
     assert actions - asked == ELSEWHERE
     leases = {call.target for call in world.record.calls(author="evergreen") if call.operation.endswith(" leases")}
-    assert leases <= objects_of_limited_rules("leases")
+    assert leases == objects_of_limited_rules("leases")
