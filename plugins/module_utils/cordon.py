@@ -237,9 +237,14 @@ def _free_place(
     interval: float,
 ) -> FloorView:
     """Wait for a look at which at least one of the Nodes may be changed. Raises EvergreenError, reason floor."""
+
+    def look() -> FloorView:
+        work.call.before_look()
+        return floor.look()
+
     try:
         return wait_patiently(
-            floor.look,
+            look,
             lambda view: bool(allowed(view, _decisions(work, view, remaining))),
             call=work.call,
             deadline=Deadline(work.call.clock, timeout),

@@ -165,6 +165,7 @@ class Removal:
 
     def _look(self) -> Sight:
         """One describe of the group, one of the instances outside it, and one list of the Nodes where they matter."""
+        self._call.before_look()
         group = describe_group(self._aws, self.request.asg_name)
         outside = describe_instances(self._aws, [item for item in self._open() if not group.member(item)])
         nodes = list_nodes(self._client) if self._client else []

@@ -200,9 +200,13 @@ class Call:
         """
         if self.check_mode:
             raise RuntimeError(f"{request} would have been sent in check mode")
-        if self.hold:
-            self.hold.check(self.clock, self.journal)
+        self.before_look()
         self.lifeline.check()
+
+    def before_look(self) -> None:
+        """The same before a look that a change will rest on: had the change to wait, the look would have become old."""
+        if self.hold and not self.check_mode:
+            self.hold.check(self.clock, self.journal)
 
 
 def wait_until(

@@ -377,6 +377,7 @@ class Drain:
     def _read_floor(self) -> None:
         view = None
         with _passing_trouble():
+            self._call.before_look()
             view = self._floor.look()
         self._post(self._saw_floor, view)
 

@@ -126,6 +126,10 @@ def test_every_change_of_a_module_passes_the_guard(tmp_path: Path) -> None:
     os.unlink(path)
     with pytest.raises(LockLost):
         call.before_change("PATCH /api/v1/nodes/a")
+    with pytest.raises(LockLost):
+        call.before_look()
+    call.check_mode = True
+    call.before_look()
 
 
 @pytest.mark.parametrize("lease", [None, ""])
