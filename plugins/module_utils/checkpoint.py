@@ -243,7 +243,7 @@ class Checkpoint:
 
 def read_checkpoint(text: str | bytes, place: str) -> Checkpoint:
     """The checkpoint that `text` (from `place`) holds. Raises CheckpointError: corrupt, or of a newer schema."""
-    remedy = f"Move {place} away and run again: what must be put back stands in the tags of the group"
+    remedy = f"Move {place} away, or delete it, and run again: what must be put back stands in the group's tags"
     try:
         document = json.loads(text)
         schema = document.pop("schema")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Optional
 
@@ -37,6 +37,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.scene import (
     refuse,
     unsteady,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.stale import why_stale
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
 
 
@@ -48,6 +49,7 @@ class Gathered:
     checkpoint: Checkpoint
     resumed: bool
     notes: tuple[str, ...] = ()
+    stale: str = ""  # the run of a checkpoint that is to be set aside before this one is saved
 
     @property
     def nothing_to_do(self) -> bool:
@@ -64,13 +66,13 @@ def gather(rollout: Rollout, wait: bool = False) -> Gathered:
     scene = look(rollout.aws, rollout.client, rollout.asg_name)
     refuse(rollout.aws, scene, rollout.cluster_name)
     uid = cluster_uid(rollout)
-    unfinished = _unfinished(rollout, scene, uid)
-    if unfinished:
-        return _resume(rollout, unfinished, uid)
+    found = _found(rollout, scene, uid)
+    if found.checkpoint:
+        return _resume(rollout, found.unfinished(scene), uid)
     scene = _steady(rollout, scene) if wait else scene
     checkpoint = _begin(rollout, scene, uid, scene.group.desired_capacity)
     _select(rollout, checkpoint, scene)
-    return _with_waves(rollout, Gathered(scene, checkpoint, resumed=False))
+    return _with_waves(rollout, Gathered(scene, checkpoint, resumed=False, notes=found.notes, stale=found.stale))
 
 
 def gather_abandoned(rollout: Rollout) -> Optional[Gathered]:
@@ -79,10 +81,11 @@ def gather_abandoned(rollout: Rollout) -> Optional[Gathered]:
     Raises CheckpointError and StoreError for a checkpoint that cannot be used.
     """
     scene = look(rollout.aws, rollout.client, rollout.asg_name)
-    unfinished = _unfinished(rollout, scene, cluster_uid(rollout))
-    if unfinished:
-        unfinished.checkpoint.keep_the_rest()
-    return unfinished
+    found = _found(rollout, scene, cluster_uid(rollout))
+    if found.checkpoint is None:
+        return None
+    found.checkpoint.keep_the_rest()
+    return found.unfinished(scene)
 
 
 def cluster_uid(rollout: Rollout) -> str:
@@ -90,7 +93,19 @@ def cluster_uid(rollout: Rollout) -> str:
     return rollout.client.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
 
 
-def _unfinished(rollout: Rollout, scene: Scene, uid: str) -> Optional[Gathered]:
+@dataclass(frozen=True)
+class _Found:
+    """The run that was not finished, if there is one; and the run whose checkpoint is not that one's, if there is."""
+
+    checkpoint: Optional[Checkpoint]
+    notes: tuple[str, ...] = ()
+    stale: str = ""
+
+    def unfinished(self, scene: Scene) -> Gathered:
+        return Gathered(scene, self.checkpoint, resumed=True, notes=self.notes, stale=self.stale)
+
+
+def _found(rollout: Rollout, scene: Scene, uid: str) -> _Found:
     """The run that was not finished, brought up to date, from its checkpoint or else from its marks."""
     known = rollout.store.load()
     known = None if known and known.ended else known  # ended, only not archived any more
@@ -100,14 +115,16 @@ def _unfinished(rollout: Rollout, scene: Scene, uid: str) -> Optional[Gathered]:
             reason="checkpoint_foreign",
             remedy="Check which cluster you are connected to, or move the checkpoint away",
         )
-    marks, notes = scene.marks, []
-    if marks and (known is None or marks.run_id != known.run_id):
+    marks, notes, stale = scene.marks, [], ""
+    if known and (marks is None or marks.run_id != known.run_id):
+        notes.append(why_stale(known, marks, scene.member_marks(known.run_id), rollout.store.place))
+        known, stale = None, known.run_id
+    if marks and known is None:
         notes.append(f"run {marks.run_id} has no checkpoint here: rebuilt from the marks on the group")
         known = _rebuilt(rollout, scene, marks, uid)
-    if known is None:
-        return None
-    bring_up_to_date(rollout, known, scene)
-    return Gathered(scene, known, resumed=True, notes=tuple(notes))
+    if known:
+        bring_up_to_date(rollout, known, scene)
+    return _Found(known, tuple(notes), stale)
 
 
 def _resume(rollout: Rollout, unfinished: Gathered, uid: str) -> Gathered:
@@ -118,7 +135,7 @@ def _resume(rollout: Rollout, unfinished: Gathered, uid: str) -> Gathered:
         checkpoint = _anew(rollout, scene, checkpoint, uid)
     if any(checkpoint.hosts[name].reason != SURPLUS for name in checkpoint.remaining):
         same_target(checkpoint, scene)  # where nobody is left to replace there is only to put back
-    return _with_waves(rollout, Gathered(scene, checkpoint, resumed=True, notes=notes))
+    return _with_waves(rollout, replace(unfinished, checkpoint=checkpoint, notes=notes))
 
 
 def _begin(rollout: Rollout, scene: Scene, uid: str, own_size: int) -> Checkpoint:
@@ -264,9 +281,10 @@ def summary(gathered: Gathered) -> list[str]:
     """The plan in a few lines."""
     checkpoint, scene = gathered.checkpoint, gathered.scene
     group = scene.group
+    notes = [f"{group.name}: {note}" for note in gathered.notes]
     where = f"{group.name}: {len(scene.counting)} instances, target {describe_target(scene.target)}"
     if gathered.nothing_to_do:
-        return [where, f"{group.name}: nothing to do, no instance is selected"]
+        return [where, f"{group.name}: nothing to do, no instance is selected", *notes]
     done = [name for name, host in checkpoint.hosts.items() if host.finished]
     ahead = [wave.size for wave in checkpoint.waves if not wave.finished]
     lines = [where]
@@ -281,4 +299,4 @@ def summary(gathered: Gathered) -> list[str]:
         f"{group.name}: {len(checkpoint.remaining)} to replace in {len(ahead)} waves of "
         f"{'+'.join(map(str, ahead)) or 'none'}, up to {checkpoint.surge} extra and {checkpoint.unavailable} missing"
     )
-    return lines + [f"{group.name}: {note}" for note in gathered.notes]
+    return lines + notes

@@ -12,10 +12,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gather
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Standing, names
 from ansible_collections.evergreen.eks.plugins.module_utils.stages import (
     archive_ended,
+    begin_journal,
     cordoned_in_vain,
     forget_stop_request,
     mark_members,
     open_journal,
+    set_stale_aside,
     surplus_hosts,
 )
 
@@ -28,11 +30,14 @@ def abandon(rollout: Rollout) -> dict[str, Any]:
     if found is None:
         return {"changed": False, "plan": way_back(rollout, None), "lease": hold, "instance_ids": []}
     checkpoint, scene = found.checkpoint, found.scene
+    set_stale_aside(rollout, found)
     forget_stop_request(rollout)
+    journal = open_journal(rollout)
     checkpoint.stages.setdefault("abandon", rollout.call.clock.timestamp())
+    rollout.store.save(checkpoint)  # first: where it cannot be written nothing is changed
     mark_members(rollout, checkpoint, scene, resumed=True)
     rollout.save(checkpoint, scene)
-    open_journal(rollout, "abandon", f"run {checkpoint.run_id} is given up: the group is put back", checkpoint, True)
+    begin_journal(rollout, journal, "abandon", f"run {checkpoint.run_id} is given up: the group is put back", found)
     return {
         "changed": True,
         "plan": way_back(rollout, found),

@@ -20,8 +20,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Obligation,
     Obligations,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
-from ansible_collections.evergreen.eks.plugins.module_utils.gather import as_plan, gather, max_needed
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, as_plan, gather, max_needed
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import scaling_activities, tag_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Departure, Ledger, Sizes, Wave
@@ -59,15 +59,19 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     archive_ended(rollout)
     gathered = gather(rollout, wait=True)
     checkpoint, scene = gathered.checkpoint, gathered.scene
+    set_stale_aside(rollout, gathered)
     if gathered.nothing_to_do:
         return {"changed": False, "plan": as_plan(gathered), "lease": hold, "processes": [], "node_instance_ids": []}
     forget_stop_request(rollout)
     checkpoint.obligations = _obligations(rollout, checkpoint, scene)
     checkpoint.provenance = {name: value for name, value in provenance.items() if value}
+    journal = open_journal(rollout)
+    # Where the checkpoint cannot be written nothing is changed. Without a stage it says that nothing was, yet.
+    rollout.store.save(checkpoint)
     checkpoint.stages.setdefault("reserve", rollout.call.clock.timestamp())
     mark_members(rollout, checkpoint, scene, resumed=gathered.resumed)
     rollout.save(checkpoint, scene)
-    open_journal(rollout, "reserve", f"run {checkpoint.run_id} holds the group", checkpoint, gathered.resumed)
+    begin_journal(rollout, journal, "reserve", f"run {checkpoint.run_id} holds the group", gathered)
     return {
         "changed": True,
         "plan": as_plan(gathered),
@@ -88,12 +92,29 @@ def archive_ended(rollout: Rollout) -> None:
         rollout.store.archive(ended.run_id)
 
 
-def open_journal(rollout: Rollout, kind: str, text: str, checkpoint: Checkpoint, resumed: bool) -> None:
-    """The first line of a run, for those who watch and in the group's own journal, whose place is known only now."""
-    rollout.say(kind, text, run=checkpoint.run_id)
-    rollout.journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    journal = Journal(str(rollout.journal), rollout.call.clock, group=rollout.asg_name)
-    journal.write(kind, text=text, run=checkpoint.run_id, resumed=resumed)
+def set_stale_aside(rollout: Rollout, gathered: Gathered) -> None:
+    """Make room for the checkpoint of this run where that of a run lies that was finished from elsewhere."""
+    if gathered.stale:
+        rollout.store.archive(gathered.stale)
+
+
+def open_journal(rollout: Rollout) -> Journal:
+    """The group's own journal, whose place is known only now. Raises InvalidInput where it cannot be written."""
+    try:
+        rollout.journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InvalidInput(
+            f"the folder {rollout.journal.parent} of the journal cannot be made: {error.strerror}",
+            remedy="Name a directory you may write to with state.dir (eks_state_dir)",
+        ) from error
+    return Journal(str(rollout.journal), rollout.call.clock, group=rollout.asg_name)
+
+
+def begin_journal(rollout: Rollout, journal: Journal, kind: str, text: str, gathered: Gathered) -> None:
+    """The first line of a run, for those who watch and in the group's own journal."""
+    run = gathered.checkpoint.run_id
+    rollout.say(kind, text, run=run)
+    journal.write(kind, text=text, run=run, resumed=gathered.resumed)
 
 
 def forget_stop_request(rollout: Rollout) -> None:

@@ -64,7 +64,7 @@ class ConfigMapStore(RemoteStore):
 
     def stop_request(self) -> Optional[str]:
         """The annotation C(evergreen.eks/stop)."""
-        found = self._read(self._find)
+        found = self._request(self._find, "read")
         text = None if found is None else _annotations(found).get(STOP)
         return None if text is None else text.strip() or "somebody"
 
@@ -116,7 +116,7 @@ class ConfigMapStore(RemoteStore):
         """Set an annotation, or take it off; whatever becomes of the checkpoint meanwhile."""
         deadline = Deadline(self._call.clock, patience(self._poll_seconds))
         while True:
-            seen = self._read(self._look)
+            seen = self._request(self._look, "read")
             if seen.version is None and value is None:
                 return
             try:

@@ -134,7 +134,7 @@ class FileStore:
                 remedy=(
                     "Free the disk"
                     if error.errno in (errno.ENOSPC, errno.EDQUOT)
-                    else "Name a directory you may write to with state.dir (eks_state_dir)"
+                    else "Name a directory you may write to (eks_state_dir), or set eks_state_store=configmap"
                 ),
             ) from error
 

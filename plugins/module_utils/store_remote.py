@@ -61,10 +61,6 @@ class RemoteStore(ABC):
     def _moved(self, error: EvergreenError, seen: Seen) -> bool:
         """Whether a write over that version was refused because it is not the current one."""
 
-    def _passes(self, error: EvergreenError) -> bool:
-        """Whether the same request may well succeed a little later."""
-        return error.transient
-
     @abstractmethod
     def _remedy(self, error: EvergreenError) -> str:
         """What to do about a refusal; "" where its own remedy says it."""
@@ -74,7 +70,7 @@ class RemoteStore(ABC):
         """The document as this store keeps it."""
 
     def load(self) -> Optional[Checkpoint]:
-        self._seen = self._read(self._look)
+        self._seen = self._request(self._look, "read")
         return None if self._seen.content is None else read_checkpoint(self._seen.content, self.place)
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -89,10 +85,10 @@ class RemoteStore(ABC):
             try:
                 return write(seen)
             except REFUSALS as error:
-                if not self._moved(error, seen) and not self._passes(error):
+                if not self._moved(error, seen) and not error.transient:
                     raise self._unusable(error, "written") from error
                 refusal = error
-            now = self._read(self._look)
+            now = self._request(self._look, "read")
             if now.content == content != seen.content:
                 return now
             if now.content != seen.content:
@@ -103,23 +99,12 @@ class RemoteStore(ABC):
             heartbeat.beat(f"checkpoint {self.place} cannot be written for now, trying on: {refusal}")
             self._call.clock.sleep(min(self._poll_seconds, deadline.remaining()))
 
-    def _read(self, read: Callable[[], Found]) -> Found:
-        """What ``read`` answers. Raises StoreError."""
+    def _request(self, request: Callable[[], Found], what: str) -> Found:
+        """What the request answers; C(what) it was to be: read or written. Raises StoreError."""
         try:
-            return read()
+            return request()
         except REFUSALS as error:
-            raise self._unusable(error, "read") from error
-
-    def _repeat(self, request: Callable[[], Found], what: str) -> Found:
-        """What the request answers, sent again for as long as patience lasts. Raises StoreError."""
-        deadline = Deadline(self._call.clock, patience(self._poll_seconds))
-        while True:
-            try:
-                return request()
-            except REFUSALS as error:
-                if not self._passes(error) or deadline.expired():
-                    raise self._unusable(error, what) from error
-            self._call.clock.sleep(min(self._poll_seconds, deadline.remaining()))
+            raise self._unusable(error, what) from error
 
     def _unusable(self, error: EvergreenError, what: str) -> StoreError:
         return StoreError(

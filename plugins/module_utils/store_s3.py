@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 from urllib.parse import quote
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError, aws_errors
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, StoreError
-from ansible_collections.evergreen.eks.plugins.module_utils.store_remote import Found, RemoteStore, Seen
+from ansible_collections.evergreen.eks.plugins.module_utils.store_remote import RemoteStore, Seen
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 CONDITIONAL_SINCE = "1.35.69"  # botocore: If-Match on PutObject
@@ -21,8 +21,7 @@ CONDITIONAL_SINCE = "1.35.69"  # botocore: If-Match on PutObject
 JSON, TEXT = "application/json", "text/plain; charset=utf-8"
 
 #: refused for its version: another one is there, or none; or two writes met, which S3 settles for neither of them
-MOVED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
-PASSING = {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable"}
+MOVED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "OperationAborted"}
 ELSEWHERE = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 
 
@@ -50,26 +49,23 @@ class S3Store(RemoteStore):
         """As C(<group>.<run id>.done.json): written first, then the checkpoint is deleted, if it is still that one."""
         done = f"{self._base}.{run_id}.done.json"
         content = self._seen.content or b""
-        self._repeat(lambda: self._write(done, content), "written")
+        self._request(lambda: self._write(done, content), "written")
         self._seen = self._swap(self._seen, self._delete, None)
         return f"s3://{self._bucket}/{done}"
 
     def stop_request(self) -> Optional[str]:
         """The object C(<group>.stop)."""
-        found = self._read(lambda: self._get(f"{self._base}.stop"))
+        found = self._request(lambda: self._get(f"{self._base}.stop"), "read")
         return None if found.content is None else found.content.decode(errors="replace").strip() or "somebody"
 
     def request_stop(self, text: str) -> None:
-        self._repeat(lambda: self._write(f"{self._base}.stop", f"{text}\n".encode(), TEXT), "written")
+        self._request(lambda: self._write(f"{self._base}.stop", f"{text}\n".encode(), TEXT), "written")
 
     def clear_stop(self) -> None:
         if self.stop_request() is not None:
-            self._repeat(lambda: self._remove(f"{self._base}.stop"), "written")
+            self._request(lambda: self._remove(f"{self._base}.stop"), "written")
 
     # --- the parts -------------------------------------------------------------------------------------------------
-
-    def _read(self, read: Callable[[], Found]) -> Found:
-        return self._repeat(read, "read")
 
     def _look(self) -> Seen:
         return self._get(self._key)
@@ -122,9 +118,6 @@ class S3Store(RemoteStore):
 
     def _moved(self, error: EvergreenError, seen: Seen) -> bool:
         return error.code in MOVED
-
-    def _passes(self, error: EvergreenError) -> bool:
-        return error.transient or error.code in PASSING
 
     def _remedy(self, error: EvergreenError) -> str:
         if error.code == "NoSuchBucket":

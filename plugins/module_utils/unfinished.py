@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Optional
 
@@ -62,7 +63,8 @@ def fail(rollout: Rollout, words: LastWords) -> None:
     checkpoint = _own_checkpoint(rollout)
     if checkpoint and not checkpoint.ended:
         checkpoint.stages["failed"] = rollout.call.clock.timestamp()
-        rollout.store.save(checkpoint)
+        with suppress(EvergreenError):  # a place that cannot be written may well be the cause
+            rollout.store.save(checkpoint)
         progress = Progress.of(checkpoint)
         for line in [f"stopped in {words.stage}: {words.cause}", *progress.lines()]:
             rollout.say("failed", line, run=checkpoint.run_id, stage=words.stage)

@@ -53,7 +53,7 @@ def test_a_torn_file_is_an_error_that_says_what_to_do(tmp_path):
     place.save(a_checkpoint())
     place.path.write_bytes(place.path.read_bytes()[:100] + b"\xc3")
     with pytest.raises(
-        CheckpointError, match=f"{place.path} is not a checkpoint.*Move .* away and run again"
+        CheckpointError, match=f"{place.path} is not a checkpoint.*Move .* away, or delete it"
     ) as caught:
         store(tmp_path).load()
     assert caught.value.reason == "checkpoint_corrupt"
