@@ -32,9 +32,9 @@ def abandon(rollout: Rollout) -> dict[str, Any]:
     checkpoint, scene = found.checkpoint, found.scene
     set_stale_aside(rollout, found)
     forget_stop_request(rollout)
-    journal = open_journal(rollout)
     checkpoint.stages.setdefault("abandon", rollout.call.clock.timestamp())
     rollout.store.save(checkpoint)  # first: where it cannot be written nothing is changed
+    journal = open_journal(rollout)
     mark_members(rollout, checkpoint, scene, resumed=True)
     rollout.save(checkpoint, scene)
     begin_journal(rollout, journal, "abandon", f"run {checkpoint.run_id} is given up: the group is put back", found)

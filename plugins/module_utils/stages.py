@@ -65,9 +65,9 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     forget_stop_request(rollout)
     checkpoint.obligations = _obligations(rollout, checkpoint, scene)
     checkpoint.provenance = {name: value for name, value in provenance.items() if value}
-    journal = open_journal(rollout)
     # Where the checkpoint cannot be written nothing is changed. Without a stage it says that nothing was, yet.
     rollout.store.save(checkpoint)
+    journal = open_journal(rollout)
     checkpoint.stages.setdefault("reserve", rollout.call.clock.timestamp())
     mark_members(rollout, checkpoint, scene, resumed=gathered.resumed)
     rollout.save(checkpoint, scene)

@@ -36,7 +36,6 @@ class FileStore:
     """
 
     def __init__(self, directory: str, where: Place) -> None:
-        self._where = where
         self._folder = cluster_folder(directory, where)
         self._file = partial(file_of, directory, where)
         self._stop = self._file(".stop")
