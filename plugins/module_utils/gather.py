@@ -49,7 +49,7 @@ class Gathered:
     checkpoint: Checkpoint
     resumed: bool
     notes: tuple[str, ...] = ()
-    stale: str = ""  # the run of a checkpoint that is to be set aside before this one is saved
+    stale: str = ""  # the run of a checkpoint that is not followed, to be set aside before this one is saved
 
     @property
     def nothing_to_do(self) -> bool:

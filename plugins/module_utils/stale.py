@@ -15,12 +15,14 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Ch
 
 
 def why_stale(known: Checkpoint, marks: Optional[Marks], marked_members: Collection[str], place: str) -> str:
-    """Why a checkpoint is to be set aside whose run is not the one that marks the group, in words.
+    """Why a checkpoint is not followed whose run is not the one that marks the group, in words.
+
+    The next run that begins sets it aside.
 
     `marked_members` are the instances that carry marks of the checkpoint's run. Raises CheckpointError where they do
     and the group carries none: then nobody can tell what is still to be put back.
     """
-    what = f"the checkpoint of run {known.run_id} is set aside"
+    what = f"the checkpoint of run {known.run_id} is not followed"
     if marks:
         return f"{what}: the group is marked by run {marks.run_id}"
     if not known.stages:
@@ -31,7 +33,7 @@ def why_stale(known: Checkpoint, marks: Optional[Marks], marked_members: Collect
             f"{known.group['name']}, but not off its instances{_owed(known)}",
             reason="marks_corrupt",
             remedy="If that run came to its end elsewhere, or when all is put back, take the tag evergreen.eks/member "
-            f"off the instances and run again: its checkpoint {place} is then set aside",
+            f"off the instances and run again: its checkpoint {place} is then not followed",
         )
     return f"{what}: it was finished, or put back, from elsewhere"
 

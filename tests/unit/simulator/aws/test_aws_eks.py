@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -58,3 +59,28 @@ def test_a_bucket_keeps_state_with_compare_and_swap(aws: Any) -> None:
     s3.put_object(Bucket="state", Key="demo/shared.json", Body=b"[]", IfMatch=first["ETag"])
     assert s3.get_object(Bucket="state", Key="demo/shared.json")["Body"].read() == b"[]"
     assert aws.record.calls(service="s3", operation="PutObject")[0].target == "state/demo/shared.json"
+
+
+def test_what_is_not_in_a_bucket_is_told_only_to_those_who_may_list_it(aws: Any) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="secret", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        s3.get_object(Bucket="secret", Key="nothing")
+    aws.cloud.authorize = lambda _author, action: action == "s3:GetObject"
+    with pytest.raises(ClientError, match="AccessDenied.*s3:ListBucket"):
+        s3.get_object(Bucket="secret", Key="nothing")
+
+
+def test_a_bucket_of_another_region_says_where_it_is(aws: Any) -> None:
+    elsewhere = boto3.client(
+        "s3",
+        endpoint_url=aws.cloud.url,
+        region_name="eu-west-1",
+        aws_access_key_id="AKIAEVERGREENTOOL00",
+        aws_secret_access_key="secret",
+    )
+    elsewhere.create_bucket(Bucket="irish", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    aws.record.clear()
+    aws.client("s3").put_object(Bucket="irish", Key="found", Body=b"")  # the SDK goes where it is sent
+    assert [(call.operation, call.status) for call in aws.record.calls()][:1] == [("PutObject", 301)]
+    assert aws.record.calls()[-1].succeeded
