@@ -24,7 +24,10 @@ options:
         description:
           - V(file) keeps checkpoints below O(state.dir) as C(<account>/<region>/<cluster>/<group>.json), readable by
             their owner only.
-          - V(configmap) keeps each in a ConfigMap of the cluster, V(s3) each as an object of O(state.bucket).
+          - V(configmap) keeps each in a ConfigMap of the cluster, C(evergreen-eks-<group>), which takes the rights to
+            get, create and update it.
+          - V(s3) keeps each as an object of O(state.bucket), by conditional writes, which take botocore 1.35.69 or
+            newer and the permissions C(s3:GetObject), C(s3:PutObject), C(s3:DeleteObject) and C(s3:ListBucket).
         type: str
         choices: [file, configmap, s3]
         default: file

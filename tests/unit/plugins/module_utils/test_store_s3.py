@@ -79,6 +79,20 @@ def test_two_writes_that_meet_are_settled_by_another_attempt(s3: Bucket):
     assert s3.open().load() == a_checkpoint(surge=3)
 
 
+def test_an_outage_is_waited_out_and_one_that_does_not_end_is_named(s3: Bucket):
+    store = s3.open()
+    store.save(a_checkpoint())
+    busy = (503, "SlowDown", "Please reduce your request rate.")
+    s3.faults.add("s3", "PutObject", author=AUTHOR, times=5, error=busy)
+    store.save(a_checkpoint(surge=3))
+    s3.faults.add("s3", "PutObject", author=AUTHOR, times=None, error=busy)
+    with pytest.raises(StoreError, match=f"{store.place} cannot be written: .*SlowDown") as caught:
+        store.save(a_checkpoint(surge=4))
+    assert caught.value.reason == "checkpoint_unwritable"
+    assert 250 <= sum(s3.clock.sleeps) <= 400
+    assert s3.open().load() == a_checkpoint(surge=3)
+
+
 @pytest.mark.parametrize(
     ("allowed", "reason", "denied"),
     [

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -73,6 +75,27 @@ def test_of_two_that_begin_one_wins(opened: Opened):
     with pytest.raises(CheckpointConflict):
         ours.save(a_checkpoint(surge=5))
     assert opened().load() == a_checkpoint()
+
+
+def test_of_many_writers_at_the_same_moment_one_wins(opened: Opened):
+    opened().save(a_checkpoint())
+    writers = [opened() for _writer in range(4)]
+    for writer in writers:
+        writer.load()
+
+    def attempt(number: int) -> bool:
+        together.wait()
+        try:
+            writers[number].save(a_checkpoint(surge=10 + number))
+        except CheckpointConflict:
+            return False
+        return True
+
+    together = Barrier(len(writers))
+    with ThreadPoolExecutor(len(writers)) as pool:
+        won = list(pool.map(attempt, range(len(writers))))
+    assert won.count(True) == 1
+    assert opened().load() == a_checkpoint(surge=10 + won.index(True))
 
 
 def test_an_archived_checkpoint_makes_room_for_the_next_run(opened: Opened):
