@@ -51,6 +51,10 @@ test: lint sanity docs ## Everything that continuous integration runs (up to 15 
 test-slow: ready ## The integration tests that `make test` leaves out: every change by others in every stage, and the like (half an hour)
 	@$(PY) -m pytest -q -n 2 --dist worksteal -m slow tests/integration
 
+.PHONY: crash
+crash: ready ## Kill rollouts at every step and run them again (an hour and more; EVERY=5, ONLY=k017-after, JOBS=1)
+	@$(SIMULATOR) crash --only '$(ONLY)' --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
+
 .PHONY: test-fast
 test-fast: ready ## The inner loop: format, unit tests, conformance (under a minute)
 	@ruff check .

@@ -11,6 +11,7 @@ import shlex
 import sys
 
 from simulator import process
+from simulator.crash import crash
 from simulator.demo import SPEED, demo, demo_new
 from simulator.door import DEEDS, BadRequest
 from simulator.scenarios import SCENARIOS
@@ -38,6 +39,10 @@ def parser() -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text)
         made.add_argument("arguments", nargs=argparse.REMAINDER, help="more arguments for ansible-playbook")
     commands.add_parser("demo-stop", help="end the world and forget the demo")
+    made = commands.add_parser("crash", help="kill rollouts at every step, and run them again")
+    made.add_argument("--only", default="", help="names of cases, with commas and wildcards")
+    made.add_argument("--every", type=int, default=1, help="only every n-th")
+    made.add_argument("--jobs", type=int, default=2, help="worlds at a time (default %(default)d)")
     return top
 
 
@@ -61,6 +66,8 @@ def run(given: argparse.Namespace) -> int:
         return demo(*given.arguments)
     if given.command == "demo-new":
         return demo_new(*given.arguments)
+    if given.command == "crash":
+        return crash(given.only, given.every, given.jobs)
     if given.command == "start":
         return start(given.scenario, given.speed)
     if given.command in ("stop", "demo-stop"):

@@ -9,18 +9,30 @@ import boto3
 from botocore.config import Config
 
 TOOL_KEY = "AKIAEVERGREENTOOL00"
+SECOND_TOOL_KEY = "AKIAEVERGREENTOOL02"  # of another run of the collection, to be told from the first one
+THIRD_TOOL_KEY = "AKIAEVERGREENTOOL03"
 OPERATOR_KEY = "AKIAOPERATOR00000000"
 AUTOSCALER_KEY = "AKIAAUTOSCALER000000"
 SOMEBODY_KEY = "AKIASOMEBODYELSE0000"
 STRANGER_KEY = "AKIASTRANGER00000000"  # valid for AWS, but mapped to no user in the cluster
 
 TOOL = "evergreen"  # the collection under test
+SECOND_TOOL = "evergreen-2"  # another run of it
+THIRD_TOOL = "evergreen-3"
+TOOLS = (TOOL, SECOND_TOOL, THIRD_TOOL)
 OPERATOR = "operator"  # who built the cluster
 AUTOSCALER = "cluster-autoscaler"
 SOMEBODY = "somebody"  # any other person or tool
 WORLD = "world"  # the world itself: cloud controller, controllers, kubelets
 
-AUTHORS = {TOOL_KEY: TOOL, OPERATOR_KEY: OPERATOR, AUTOSCALER_KEY: AUTOSCALER, SOMEBODY_KEY: SOMEBODY}
+AUTHORS = {
+    TOOL_KEY: TOOL,
+    SECOND_TOOL_KEY: SECOND_TOOL,
+    THIRD_TOOL_KEY: THIRD_TOOL,
+    OPERATOR_KEY: OPERATOR,
+    AUTOSCALER_KEY: AUTOSCALER,
+    SOMEBODY_KEY: SOMEBODY,
+}
 KEYS = {author: key for key, author in AUTHORS.items()}
 
 

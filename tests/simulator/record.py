@@ -202,6 +202,7 @@ class Fault:
     before: Callable[[Call], Any] | None
     after: Callable[[Call], Any] | None
     until: float | None
+    chosen: Callable[[Call], bool] | None = None
     seen: int = 0
     hits: int = 0
 
@@ -213,6 +214,7 @@ class Fault:
             and (self.mutating is None or self.mutating == call.mutating)
             and (self.operation is None or bool(self.operation.search(call.operation)))
             and (self.target is None or bool(self.target.search(call.target)))
+            and (self.chosen is None or self.chosen(call))
         )
 
 
@@ -272,6 +274,7 @@ class Faults:
         target: str | None = None,
         author: str | None = None,
         mutating: bool | None = None,
+        chosen: Callable[[Call], bool] | None = None,
         times: int | None = 1,
         skip: int = 0,
         seconds: float | None = None,
@@ -285,6 +288,7 @@ class Faults:
         """Disturb the requests that match.
 
         ``operation`` and ``target`` are regular expressions that are searched for; the other selectors are exact.
+        ``chosen`` is asked last, once a request that all the others match, one request at a time.
         The first ``skip`` matches are left alone, then ``times`` are disturbed (None: all), if ``seconds`` is given
         only within that many seconds of the world. ``error`` is ``(status, code, message[, headers dict])`` or a
         Failure; ``stall`` is in seconds of the world; ``reset`` drops the connection before the deed (True or "before")
@@ -310,6 +314,7 @@ class Faults:
             before=before,
             after=after,
             until=None if seconds is None else self._clock.now() + seconds,
+            chosen=chosen,
         )
         with self._lock:
             self._orders.append(fault)

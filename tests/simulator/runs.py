@@ -9,15 +9,16 @@ import contextlib
 import json
 import locale
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
+
+from simulator.killing import kill_tree
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COLLECTIONS = REPOSITORY / ".ansible" / "collections"
@@ -118,29 +119,33 @@ def start_ansible_playbook(
     variables: Mapping[str, Any] | None = None,
     *arguments: str,
     capture: bool = False,
+    into: tuple[IO[str], IO[str]] | None = None,
 ) -> subprocess.Popen[str]:
-    """Start ``ansible-playbook`` in a session of its own (so that ``kill_group`` ends it with all its workers)."""
+    """Start ``ansible-playbook``; both streams go to pipes (``capture``), or to two open files (``into``), or are ours.
+
+    Unless they are ours it gets a session of its own, so that Ctrl-C does not reach it.
+    """
     refuse_foreign_endpoints(environment)
     command = ["ansible-playbook", playbook, *arguments]
     if variables:
         command += ["-e", json.dumps(dict(variables))]
-    pipe = subprocess.PIPE if capture else None
+    stdout, stderr = into or ((subprocess.PIPE, subprocess.PIPE) if capture else (None, None))
     return subprocess.Popen(
         [program("ansible-playbook"), *command[1:]],
         env=dict(environment),
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
-        stdout=pipe,
-        stderr=pipe,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
-        start_new_session=capture,
+        start_new_session=stdout is not None,
     )
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """SIGKILL to the process and to everything that it started, as when an AWX job is cancelled."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """SIGKILL to the process and to everything that it started, as when an AWX job's container is ended."""
+    if process.poll() is None:
+        kill_tree(process.pid)
 
 
 def run_module(

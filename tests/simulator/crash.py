@@ -1,0 +1,120 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`make crash`: rollouts killed at every step, and run again; prints how many crashes held, and what the others broke.
+
+make crash                              # everything
+make crash EVERY=5                      # every fifth step only, and every fifth of the other kinds of crashes
+make crash ONLY=k017-after              # one case; several with commas and wildcards: ONLY='lost-*,torn-*'
+make crash JOBS=1                       # one world at a time
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from multiprocessing import get_context
+from pathlib import Path
+
+from simulator import process
+from simulator.crash_cases import BROKEN, HELD, MISSED, Case, Outcome, every_step, samples
+from simulator.runs import REPOSITORY
+
+OUTPUT = REPOSITORY / "tests" / "output" / "crash"
+MOST_STEPS = 500  # no run has as many
+PROGRESS_EVERY = 10  # cases, where the output is no terminal
+
+
+@dataclass
+class Tally:
+    """What came of the cases so far."""
+
+    held: int = 0
+    broken: int = 0
+    seconds: float = 0.0
+    ends: dict[str, int] = field(default_factory=dict)  # moment -> the first step that a run did not reach any more
+    killed: list[str] = field(default_factory=list)
+
+    def add(self, case: Case, outcome: Outcome) -> Outcome:
+        """Count it; answers it as it is counted."""
+        kill = case.kills[0]
+        if outcome.verdict == MISSED and case.open_end:
+            self.ends[kill.moment] = min(kill.step, self.ends.get(kill.moment, MOST_STEPS))
+        elif outcome.verdict == MISSED:
+            problem = "no run was killed: it has fewer steps; lower LAST_STEP in tests/simulator/crash_cases.py"
+            outcome = Outcome(outcome.name, BROKEN, (problem,), outcome.killed_at, outcome.seconds)
+        self.held += outcome.verdict == HELD
+        self.broken += outcome.verdict == BROKEN
+        self.seconds += outcome.seconds
+        return outcome
+
+    def is_beyond(self, case: Case) -> bool:
+        """Would this case only see what an earlier one saw: a run that ends before it can be killed?"""
+        kill = case.kills[0]
+        return case.open_end and kill.step >= self.ends.get(kill.moment, MOST_STEPS)
+
+
+def crash(only: str = "", every: int = 1, jobs: int = 2) -> int:
+    """Play the cases; returns the exit code: 0 when all of them held, and there was one at least."""
+    began = time.monotonic()
+    environment = process.serving_environment()
+    os.environ.clear()  # nothing of the caller's own AWS or Kubernetes reaches the worlds, nor what runs in them
+    os.environ.update(environment)
+    tally = Tally()
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        waiting: dict[Future[Outcome], Case] = {}
+        ahead = cases(tally, only.split(",") if only else (), every)
+        while True:
+            while len(waiting) < jobs and (case := next(ahead, None)) is not None:
+                waiting[pool.submit(play, case, OUTPUT / case.name)] = case
+            if not waiting:
+                break
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                case = waiting.pop(future)
+                report(tally, tally.add(case, future.result()), began)
+    print(f"{tally.held} held, {tally.broken} broken")
+    return 0 if tally.held and not tally.broken else 1
+
+
+def cases(tally: Tally, only: Sequence[str], every: int) -> Iterator[Case]:
+    """The cases that are asked for, in order; how many steps a run has is known only when one has ended."""
+    for case in every_step(every):
+        if case.kills[0].step > min(MOST_STEPS, max(tally.ends.values(), default=MOST_STEPS)):
+            break
+        if not tally.is_beyond(case) and is_asked_for(case, only):
+            yield case
+    for case in samples()[::every]:
+        if is_asked_for(case, only):
+            yield case
+
+
+def is_asked_for(case: Case, only: Sequence[str]) -> bool:
+    """Is it named, or is no name given?"""
+    return not only or any(fnmatch(case.name, pattern.strip()) for pattern in only)
+
+
+def play(case: Case, folder: Path) -> Outcome:
+    """In a process of its own. Only there moto is loaded, which takes a second and looks at the environment."""
+    from simulator.crash_play import play as play_in_a_world
+
+    return play_in_a_world(case, folder)
+
+
+def report(tally: Tally, outcome: Outcome, began: float) -> None:
+    """A line for a broken case, and how far it has come."""
+    done = tally.held + tally.broken
+    if outcome.verdict == BROKEN:
+        where = (OUTPUT / outcome.name).relative_to(REPOSITORY)
+        cause = "; ".join(" ".join(problem.split()) for problem in outcome.problems)
+        print(f"BROKEN {outcome.name}: {cause} [make crash ONLY={outcome.name}; see {where}]", flush=True)
+    so_far = f"{tally.held} held, {tally.broken} broken so far, {(time.monotonic() - began) / 60:.0f} min"
+    latest = f"{outcome.name} took {outcome.seconds:.0f} s, killed at {' and '.join(outcome.killed_at) or 'no step'}"
+    if sys.stderr.isatty():
+        print(f"\r\033[K{so_far}; {latest}"[:160], end="", file=sys.stderr, flush=True)
+    elif done % PROGRESS_EVERY == 0 or outcome.verdict == MISSED:
+        print(f"{so_far}; {latest}", file=sys.stderr, flush=True)

@@ -1,0 +1,154 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The crashes that `make crash` rehearses, as data: where a run is killed, how, and what happens until it is run again.
+
+Names are fixed, so that one case can be repeated: ``make crash ONLY=k017-after``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
+from simulator.steps import AFTER, BEFORE, MOMENTS
+
+SEED = 20261121  # of all samples
+LAST_STEP = 30  # a run over one group has at least as many steps: samples are taken from 1 to here
+
+WORKLOADS = [
+    Deployment("web", replicas=3, group="shared", budget=Budget(min_available=2)),
+    Deployment("cache", group="shared", emptydir=True),
+]
+ONE_GROUP = Scenario(name="crash-one-group", groups=[NodeGroup("shared", size=2)], workloads=WORKLOADS)
+TWO_GROUPS = Scenario(
+    name="crash",
+    groups=[NodeGroup("shared", size=2), NodeGroup("logging", size=2)],
+    workloads=[*WORKLOADS, Deployment("shipper", replicas=2, group="logging", budget=Budget(max_unavailable=1))],
+)
+
+ALL, PARENT, MACHINE = "all", "parent", "machine"
+HELD, BROKEN, MISSED = "held", "broken", "missed"
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A run's end: at its `step`-th step, before or after that is done, and which of its processes.
+
+    ``all``: the playbook with all its workers. ``parent``: ``ansible-playbook`` only; its workers must notice.
+    ``machine``: all, and the keeper of the lock, which is no worker.
+    """
+
+    step: int
+    moment: str = AFTER
+    victims: str = ALL
+
+
+@dataclass(frozen=True)
+class Case:
+    """One crash. As many runs as there are `kills` are killed, one after the other; the next one goes to its end.
+
+    `meanwhile` names what happens before that last run (see ``crash_meanwhile``). `select` is its kind of selection.
+    """
+
+    name: str
+    kills: tuple[Kill, ...]
+    scenario: Scenario = ONE_GROUP
+    meanwhile: str = ""
+    select: str = "outdated"
+    open_end: bool = False  # one of a series that ends where a run is not reached any more
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case. `missed`: all is well, but a run ended before the step at which it was to be killed."""
+
+    name: str
+    verdict: str
+    problems: tuple[str, ...] = ()
+    killed_at: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def every_step(every: int = 1) -> Iterator[Case]:
+    """Killed at each step, of which nobody knows beforehand how many there are: it goes on for ever."""
+    for step in count(1, every):
+        for moment in MOMENTS:
+            yield Case(f"k{step:03}-{moment}", (Kill(step, moment),), TWO_GROUPS, open_end=True)
+
+
+def samples() -> list[Case]:
+    """All other kinds of crashes, at steps that are drawn once and for all."""
+    return [*torn(), *lost(), *orphaned(), *machines(), *killed_again(), *disturbed()]
+
+
+def torn() -> list[Case]:
+    """The checkpoint as a crash in the middle of its writing leaves it."""
+    kinds = {
+        "half": "a half temporary file beside the checkpoint",
+        "cut": "the checkpoint cut in half",
+        "empty": "the checkpoint emptied",
+    }
+    return [
+        Case(f"torn-{kind}-{_named(kill)}", (kill,), meanwhile=deed)
+        for kind, deed in kinds.items()
+        for kill in _drawn(f"torn-{kind}", 3)
+    ]
+
+
+def lost() -> list[Case]:
+    """The checkpoint lost, under each kind of selection."""
+    return [
+        Case(f"lost-{select}-{_named(kill)}", (kill,), meanwhile="the checkpoint deleted", select=select)
+        for select in ("outdated", "all", "older_than", "instances", "expression")
+        for kill in _drawn(f"lost-{select}", 3)
+    ]
+
+
+def orphaned() -> list[Case]:
+    """Only ``ansible-playbook`` itself killed."""
+    return [Case(f"parent-{_named(kill)}", (kill,)) for kill in _drawn("parent", 5, victims=PARENT)]
+
+
+def machines() -> list[Case]:
+    """Everything killed, also what is made to outlive the run."""
+    return [Case(f"machine-{_named(kill)}", (kill,)) for kill in _drawn("machine", 4, victims=MACHINE)]
+
+
+def killed_again() -> list[Case]:
+    """The rerun killed too."""
+    firsts, seconds = _drawn("first", 6), _drawn("second", 6, last=12)
+    return [
+        Case(f"twice-{_named(one)}-{_named(other)}", (one, other)) for one, other in zip(firsts, seconds, strict=True)
+    ]
+
+
+def disturbed() -> list[Case]:
+    """Something outside changed between the kill and the rerun."""
+    deeds = {
+        "up": ("an autoscaler adds a node", 1, LAST_STEP),
+        "down": ("an autoscaler takes a node away", 1, LAST_STEP),
+        "max": ("somebody resets the maximum size", 1, LAST_STEP),
+        "spot-old": ("an old instance is lost", 1, LAST_STEP - 10),
+        "spot-new": ("a new instance is lost", 12, LAST_STEP),
+    }
+    return [
+        Case(f"{kind}-{_named(kill)}", (kill,), meanwhile=deed)
+        for kind, (deed, first, last) in deeds.items()
+        for kill in _drawn(kind, 4, first=first, last=last)
+    ]
+
+
+def _drawn(kind: str, number: int, first: int = 1, last: int = LAST_STEP, victims: str = ALL) -> list[Kill]:
+    """That many kills, spread over the steps from `first` to `last`, always the same for the same kind."""
+    dice = random.Random(f"{SEED} {kind}")
+    size = (last - first + 1) / number
+    steps = [first + int(size * part + dice.random() * size) for part in range(number)]
+    return [Kill(step, dice.choice((BEFORE, AFTER)), victims) for step in steps]
+
+
+def _named(kill: Kill) -> str:
+    return f"k{kill.step:03}-{kill.moment}"

@@ -1,0 +1,230 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One crash, played in a world of its own and judged by the record of that world."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from simulator.checks import Expected, broken_invariants, nothing_changed
+from simulator.crash_cases import BROKEN, HELD, MACHINE, MISSED, PARENT, Case, Kill, Outcome
+from simulator.crash_meanwhile import DEEDS, Shift, checkpoints
+from simulator.identities import KEYS, TOOLS
+from simulator.killing import MARK, kill_marked, kill_tree, marked
+from simulator.record import Call
+from simulator.runs import start_ansible_playbook
+from simulator.scenarios import Scenario
+from simulator.steps import Steps, Strike
+from simulator.world import World
+
+PLAYBOOK = "evergreen.eks.rollout"
+SPEED = 60.0
+RUN_TIMEOUT = 900.0  # real seconds; on an idle machine a run takes one minute
+NOTICED = 2.0  # real seconds after which nothing of a killed run changes anything any more
+ENDED = 15.0  # real seconds within which what a killed ansible-playbook left behind has ended by itself
+UNREADABLE = "is not a checkpoint"  # what a run says of one, together with what to do about it
+
+
+class Runs:
+    """The runs of a case, one after the other: each with an access key of its own, and two logs in `folder`."""
+
+    def __init__(self, world: World, folder: Path, variables: Mapping[str, Any]):
+        self.returncode: int | None = None
+        self._world = world
+        self._folder = folder
+        self._variables = variables
+        self._steps = Steps(world)
+        self._marks: list[str] = []
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def author(self) -> str:
+        """Who the latest run is to the world."""
+        return TOOLS[(len(self._marks) - 1) % len(TOOLS)]
+
+    @property
+    def mark(self) -> str:
+        """What the latest run's processes are found by."""
+        return self._marks[-1]
+
+    @property
+    def output(self) -> str:
+        """What the latest run has said, both streams."""
+        return "".join(path.read_text(errors="replace") for path in self._logs())
+
+    def run(self, kill: Kill | None = None) -> Call | None:
+        """Run it, to its end or until it is killed; answers the request at which it was."""
+        self._marks.append(secrets.token_hex(8))
+        with contextlib.ExitStack() as stack:
+            strike = None
+            if kill:
+                strike = Strike(self.author, kill.step, kill.moment, lambda _call: self._kill(kill.victims))
+                stack.enter_context(self._steps.strike(strike))
+            stdout, stderr = (stack.enter_context(path.open("w", encoding="utf-8")) for path in self._logs())
+            environment = {**self._world.env(KEYS[self.author]), MARK: self.mark}
+            self._process = start_ansible_playbook(environment, PLAYBOOK, self._variables, into=(stdout, stderr))
+            self.returncode = self._process.wait(RUN_TIMEOUT)
+        return strike.call if strike else None
+
+    def end(self) -> None:
+        """Leave no process of any run behind."""
+        for mark in self._marks:
+            kill_marked(mark)
+
+    def _logs(self) -> tuple[Path, Path]:
+        return tuple(self._folder / f"run{len(self._marks)}.{kind}" for kind in ("stdout", "stderr"))
+
+    def _kill(self, victims: str) -> None:
+        if victims == PARENT:
+            os.kill(self._process.pid, signal.SIGKILL)
+            return
+        kill_tree(self._process.pid)
+        if victims == MACHINE:
+            kill_marked(self.mark)
+
+
+def play(case: Case, folder: Path) -> Outcome:
+    """Play a case; what it leaves in `folder` (logs, record, checkpoints) is kept only where it broke."""
+    began = time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    killed: list[Call] = []
+    try:
+        with World.start(scenario_of(case), speed=SPEED, home=folder / "home") as world:
+            try:
+                problems = list(crash(case, world, folder, killed))
+            finally:
+                write_record(world, folder)
+    except Exception:
+        problems = [f"the rehearsal itself failed: {traceback.format_exc(limit=-3).strip()}"]
+    missed = len(killed) < len(case.kills)
+    verdict = BROKEN if problems else MISSED if missed else HELD
+    if not problems:
+        shutil.rmtree(folder)
+    return Outcome(case.name, verdict, tuple(problems), tuple(map(str, killed)), time.monotonic() - began)
+
+
+def crash(case: Case, world: World, folder: Path, killed: list[Call]) -> list[str]:
+    """Kill the runs of a case, let the last one go to its end, and judge; adds to `killed` where each was."""
+    select, selected = selection(case, world)
+    runs = Runs(world, folder, {**variables(world), **select})
+    problems: list[str] = []
+    shift = Shift()
+    try:
+        for kill in case.kills:
+            struck = runs.run(kill)
+            if struck is None:
+                break
+            killed.append(struck)
+            problems += silent_since(world, runs, struck, kill)
+        else:
+            shift = DEEDS[case.meanwhile](world) if case.meanwhile else shift
+            runs.run()
+            if runs.returncode and UNREADABLE in runs.output:
+                for path in checkpoints(world):
+                    path.unlink()  # as it asks for
+                runs.run()
+        if runs.returncode:
+            return [*problems, f"the run after it failed: {last_words(runs.output)}"]
+        return problems + judged(case, world, runs, selected, shift)
+    finally:
+        runs.end()
+
+
+def judged(case: Case, world: World, runs: Runs, selected: Mapping[str, list[str]], shift: Shift) -> list[str]:
+    """Everything that is not as it should be, after the last run has come to a good end."""
+    after = world.wait_until(lambda now: not now.pods_not_ready, "every pod is Ready")
+    expected = Expected(selected=selected, shifted=shift.sizes, gone_otherwise=shift.gone, authors=TOOLS)
+    problems = broken_invariants(world.record, world.beginning, after, expected)
+    problems += [f"the checkpoint {path.name} was left" for path in checkpoints(world)]
+    if case.select == "outdated" and not problems:
+        problems += rerun_changes_nothing(world, runs)
+    return problems
+
+
+def rerun_changes_nothing(world: World, runs: Runs) -> list[str]:
+    """7: one more run finds nothing to do."""
+    so_far = world.record.calls()[-1].number
+    runs.run()
+    problems = [f"one more run changed something: {text}" for text in nothing_changed(world.record, so_far, TOOLS)]
+    if runs.returncode or "nothing to do" not in runs.output:
+        problems.append(f"one more run did not say 'nothing to do': {last_words(runs.output)}")
+    return problems
+
+
+def silent_since(world: World, runs: Runs, struck: Call, kill: Kill) -> list[str]:
+    """A killed run changes nothing any more; what its workers had begun may end."""
+    if kill.victims == PARENT:
+        give_up = time.monotonic() + ENDED
+        while (left := marked(runs.mark)) and time.monotonic() < give_up:
+            time.sleep(0.1)
+        if left:
+            return [f"{len(left)} processes of the killed run still live after {ENDED:g} s"]
+    end = struck.at + NOTICED * SPEED
+    late = [call for call in world.record.calls(author=runs.author, mutating=True) if call.at > end]
+    return [f"the killed run still changed something: {call}" for call in late]
+
+
+def scenario_of(case: Case) -> Scenario:
+    """Where a selection does not ask for what is outdated, nothing is: so that only it can have selected."""
+    if case.select == "outdated":
+        return case.scenario
+    return replace(case.scenario, groups=[replace(group, outdated=False) for group in case.scenario.groups])
+
+
+def variables(world: World) -> dict[str, Any]:
+    """The variables of all runs: a surge of two, all at once."""
+    return {
+        "eks_cluster_name": world.scenario.cluster,
+        "eks_node_groups": [group.name for group in world.scenario.groups],
+        "eks_poll_seconds": 0.1,
+        "eks_delete_emptydir_data": True,
+        "eks_max_surge": 2,
+        "eks_canary": 0,
+    }
+
+
+def selection(case: Case, world: World) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """The variable that selects, and whom that should select, by group."""
+    everybody = {name: sorted(group.instances) for name, group in world.beginning.groups.items()}
+    if case.select == "outdated":
+        return {}, everybody
+    if case.select == "all":
+        return {"eks_select": "all"}, everybody
+    if case.select == "older_than":
+        return {"eks_select": {"older_than": "1s"}}, everybody
+    (name, group), *_others = world.beginning.groups.items()
+    first = min(group.instances.values(), key=lambda one: one.instance_id)
+    if case.select == "instances":
+        return {"eks_select": {"instances": [first.instance_id]}}, {name: [first.instance_id]}
+    there = [one.instance_id for one in group.instances.values() if one.zone == first.zone]
+    return {"eks_select": {"expression": f"[?zone=='{first.zone}']"}}, {name: sorted(there)}
+
+
+def last_words(output: str, most: int = 600) -> str:
+    """The last failure that Ansible reports, else the end of what it said."""
+    failures = [line for line in output.splitlines() if "fatal:" in line or "ERROR" in line]
+    return (failures or output.strip().splitlines() or ["nothing was said"])[-1][:most]
+
+
+def write_record(world: World, folder: Path) -> None:
+    """All requests and notes of the world, for whoever looks for the cause."""
+    calls = [
+        f"{call.at - world.beginning.at:9.1f} {call} {call.params if call.mutating else ''}"
+        for call in world.record.calls()
+    ]
+    notes = [f"{note.at - world.beginning.at:9.1f} {note.kind} {note.fields}" for note in world.record.notes()]
+    (folder / "calls.txt").write_text("\n".join(calls), encoding="utf-8")
+    (folder / "notes.txt").write_text("\n".join(notes), encoding="utf-8")
