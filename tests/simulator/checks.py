@@ -44,7 +44,7 @@ def broken_invariants(record: Record, before: Snapshot, after: Snapshot, expecte
         *budgets_kept(record, expected),
         *right_instances_removed(record, before, after, expected),
         *all_put_back(before, after, expected),
-        *one_at_a_time(record, expected),
+        *one_at_a_time(record, before, after, expected),
     ]
 
 
@@ -106,6 +106,9 @@ def all_put_back(before: Snapshot, after: Snapshot, expected: Expected) -> list[
         problems += _group_differences(group, after.groups[name], expected.shifted.get(name, {}))
     for node in after.nodes.values():
         problems += _left_on(node, before.nodes.get(node.instance_id))
+    for instance, tags in after.running.items():
+        left = sorted(key for key in set(tags) - set(before.running.get(instance, ())) if key.startswith(MARK))
+        problems += [f"{instance}: the tag {key} was left on it" for key in left]
     return problems
 
 
@@ -142,11 +145,12 @@ def _left_on(node: NodeState, before: NodeState | None) -> Iterable[str]:
         yield f"{node.name} was left cordoned"
 
 
-def one_at_a_time(record: Record, expected: Expected) -> list[str]:
+def one_at_a_time(record: Record, before: Snapshot, after: Snapshot, expected: Expected) -> list[str]:
     """6: no two runs changed one group at the same time. Give concurrent runs access keys of their own."""
+    places = _places(record, before, after)
     spans: dict[str, list[tuple[str, int, int]]] = {}
     for author in expected.authors:
-        for group, calls in _changes_by_group(record.calls(author=author, mutating=True)).items():
+        for group, calls in _changes_by_group(record.calls(author=author, mutating=True), places).items():
             spans.setdefault(group, []).append((author, calls[0].number, calls[-1].number))
     problems = []
     for group, listed in spans.items():
@@ -157,11 +161,22 @@ def one_at_a_time(record: Record, expected: Expected) -> list[str]:
     return problems
 
 
-def _changes_by_group(calls: Iterable[Call]) -> dict[str, list[Call]]:
+def _places(record: Record, before: Snapshot, after: Snapshot) -> dict[str, str]:
+    """The group that a request is about, by what it names: the group itself, an instance or a Node."""
+    found = {}
+    for snapshot in (before, after):
+        for name, group in snapshot.groups.items():
+            found.update({name: name, **dict.fromkeys(group.instances, name)})
+        found.update({node.name: node.group for node in snapshot.nodes.values()})
+    for note in record.notes("instance_removed"):
+        found.update({note["instance"]: note["group"], note["node"]: note["group"]})
+    return found
+
+
+def _changes_by_group(calls: Iterable[Call], places: Mapping[str, str]) -> dict[str, list[Call]]:
     found: dict[str, list[Call]] = {}
     for call in calls:
-        group = call.params.get("AutoScalingGroupName") if call.service == "autoscaling" else None
-        if group and call.succeeded:
+        for group in {places[name] for name in call.target.split(",") if name in places} if call.succeeded else ():
             found.setdefault(group, []).append(call)
     return found
 

@@ -33,6 +33,7 @@ PLAYBOOK = "evergreen.eks.rollout"
 SPEED = 60.0
 RUN_TIMEOUT = 900.0  # real seconds; on an idle machine a run takes one minute
 NOTICED = 2.0  # real seconds after which nothing of a killed run changes anything any more
+WAIT = 90  # real seconds; whatever a run waits for takes two of them
 ENDED = 15.0  # real seconds within which what a killed ansible-playbook left behind has ended by itself
 UNREADABLE = "is not a checkpoint"  # what a run says of one, together with what to do about it
 
@@ -193,6 +194,8 @@ def variables(world: World) -> dict[str, Any]:
         "eks_delete_emptydir_data": True,
         "eks_max_surge": 2,
         "eks_canary": 0,
+        "eks_ready_timeout": WAIT,
+        "eks_drain_timeout": WAIT,
     }
 
 

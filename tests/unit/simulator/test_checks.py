@@ -137,15 +137,23 @@ def test_something_was_left_on_a_node(record: Record, left: dict, sentence: str)
     assert problem.startswith(sentence)
 
 
-def test_two_runs_at_the_same_time(record: Record) -> None:
+def test_a_tag_was_left_on_an_instance(record: Record) -> None:
+    marked = replace(AFTER, running={**AFTER.running, NEW[0]: {"Name": "x", "evergreen.eks/member": "run=r"}})
+    assert broken(record, marked) == [f"{NEW[0]}: the tag evergreen.eks/member was left on it"]
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "target"),
+    [
+        ("autoscaling", "SetDesiredCapacity", "shared"),
+        ("autoscaling", "TerminateInstanceInAutoScalingGroup", "i-old1"),
+        ("ec2", "CreateTags", "i-elsewhere,i-new1"),
+        ("kubernetes", "PATCH nodes", "ip-i-old2"),
+    ],
+)
+def test_two_runs_at_the_same_time(record: Record, service: str, operation: str, target: str) -> None:
     for author in ("evergreen", "evergreen-2", "evergreen"):
-        call = record.begin(
-            author=author,
-            service="autoscaling",
-            operation="SetDesiredCapacity",
-            mutating=True,
-            params={"AutoScalingGroupName": "shared"},
-        )
+        call = record.begin(author=author, service=service, operation=operation, target=target, mutating=True)
         record.end(call, 200)
     expected = replace(EXPECTED, authors=("evergreen", "evergreen-2"))
     assert broken(record, expected=expected) == ["shared was changed by evergreen and evergreen-2 at the same time"]
