@@ -202,6 +202,7 @@ class Checkpoint:
     stages: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)  # operator, awx_job_id
     holder: str = ""  # label of the playbook run that works on it
+    endings: int = 0  # how often that run has come to the end and found something still open
     ended: str = ""
 
     @property
@@ -324,7 +325,7 @@ def _ledger_words(ledger: Ledger) -> str:
         pending = {"was": ledger.change.was, "to": ledger.change.to, "becomes": ledger.change.becomes}
     elif ledger.departure:
         pending = {"leaving": ledger.departure.number}
-    return _words(held=ledger.held, turn=ledger.turn, own=ledger.own, **pending, after=ledger.after)
+    return _words(held=ledger.held, turn=ledger.turn, own=ledger.own, most=ledger.most, **pending, after=ledger.after)
 
 
 def _ledger(words: Mapping[str, str]) -> Ledger:
@@ -333,14 +334,14 @@ def _ledger(words: Mapping[str, str]) -> Ledger:
         change = CapacityChange(int(words["was"]), int(words["to"]), int(words["becomes"]), after)
     elif "leaving" in words:
         departure = Departure(int(words["leaving"]), after)
-    numbers = {name: int(words.get(name, 0)) for name in ("held", "turn", "own")}
+    numbers = {name: int(words.get(name, 0)) for name in ("held", "turn", "own", "most")}
     return Ledger(**numbers, change=change, departure=departure)
 
 
 def _ledger_of(document: Mapping[str, Any]) -> Ledger:
     change, departure = document["change"], document.get("departure")
     return Ledger(
-        **{name: int(document[name]) for name in ("held", "turn", "own")},
+        **{name: int(document.get(name, 0)) for name in ("held", "turn", "own", "most")},
         change=CapacityChange(**change) if change else None,
         departure=Departure(**departure) if departure else None,
     )

@@ -29,6 +29,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, 
 from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import Unfinished
 
 REBALANCE = "AZRebalance"
+# How often a run tries to come to its end: a spot loss or an autoscaler may always come in between.
+ENDINGS = 3
 
 
 def restore(rollout: Rollout) -> dict[str, Any]:
@@ -71,13 +73,18 @@ def to_put_back(standing: Standing, desired: int) -> dict[str, Any]:
 def finish(rollout: Rollout) -> dict[str, Any]:
     """Prove that everything is as it should be, take our marks off and archive the checkpoint.
 
+    What somebody has brought about while we put things back may be put right at once: then it answers C(again).
     Raises Unfinished, naming what is still open, and leaves the marks where they are.
     """
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
     still_open = _still_open(standing)
     if still_open:
+        checkpoint.endings += 1
         rollout.save(checkpoint, scene)
+        if checkpoint.endings < ENDINGS and _can_be_put_right(standing):
+            rollout.say("again", f"still open, once more: {'; '.join(still_open)}", run=checkpoint.run_id)
+            return {"changed": True, "again": True, "open": still_open}
         raise Unfinished(
             f"node group {rollout.asg_name} is rolled but not put back: {'; '.join(still_open)}",
             remedy="Running it again tries again.",
@@ -92,7 +99,11 @@ def finish(rollout: Rollout) -> dict[str, Any]:
     archive = rollout.store.archive(checkpoint.run_id)
     result = outcome(checkpoint, scene, shifted)
     rollout.say("finished", f"finished: {result['summary']}", run=checkpoint.run_id)
-    return {"changed": True, "result": {**result, "checkpoint": archive, "journal": str(rollout.journal)}}
+    return {
+        "changed": True,
+        "again": False,
+        "result": {**result, "checkpoint": archive, "journal": str(rollout.journal)},
+    }
 
 
 def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[str, Any]:
@@ -209,6 +220,13 @@ def _still_open(standing: Standing) -> list[str]:
     if marked:
         found.append(f"our marks are still on {names(marked)}")
     return found
+
+
+def _can_be_put_right(standing: Standing) -> bool:
+    """Whether one more round of the last stages may help: nobody is waited for whom somebody else has set aside."""
+    checkpoint, suspended = standing.checkpoint, standing.scene.group.suspended
+    stays = any(name in suspended and _stays(name, standing) for name in checkpoint.obligations.processes)
+    return not checkpoint.remaining and not stays
 
 
 def _shifted(standing: Standing) -> list[str]:

@@ -92,7 +92,8 @@ class Ledger:
     """How many instances of desired capacity are our surge, and the change or the departure under way, if any.
 
     `turn` counts the changes: a departure mark counts only while its turn is the ledger's. `own` is the group's own
-    size when this was written, to be used only where desired capacity can no longer tell it.
+    size when this was written, to be used only where desired capacity can no longer tell it; `most` is the maximum size
+    that the group had then, or was about to get.
     """
 
     held: int = 0
@@ -100,6 +101,7 @@ class Ledger:
     change: Optional[CapacityChange] = None
     own: int = 0
     departure: Optional[Departure] = None
+    most: int = 0
 
     @property
     def after(self) -> str:
@@ -107,10 +109,10 @@ class Ledger:
         announced = self.change or self.departure
         return announced.after if announced else ""
 
-    def written(self, desired: int) -> Ledger:
+    def written(self, desired: int, most: int) -> Ledger:
         """This ledger with the group's own size, as it is written down while desired capacity is `desired`."""
         own = self.change.to - self.change.becomes if self.change else desired - self.held
-        return replace(self, own=own)
+        return replace(self, own=own, most=most)
 
 
 @dataclass(frozen=True)
@@ -390,7 +392,7 @@ def settle(ledger: Ledger, desired: int, activities: Sequence[Activity], shrunk:
     if change is not None and change.was != change.to:
         made = desired == change.to or _was_made(change, activities)
         held = change.becomes if made else held
-    return Ledger(max(0, held - shrunk), ledger.turn, own=ledger.own)
+    return Ledger(max(0, held - shrunk), ledger.turn, own=ledger.own, most=ledger.most)
 
 
 def shrunk_by_departures(
@@ -410,13 +412,13 @@ def shrunk_by_departures(
     return shrunk + min(forgotten, len(others))
 
 
-def after_reset(ledger: Ledger, desired: int, max_size: int, set_to: int) -> Ledger:
-    """The ledger after somebody lowered maximum size below what we set it to, and desired capacity with it.
+def after_reset(ledger: Ledger, desired: int, max_size: int) -> Ledger:
+    """The ledger after somebody lowered maximum size, and desired capacity with it.
 
     Auto Scaling then lowers desired capacity to the new maximum; that takes away what we held first, not the group's
     own size. Our instances are still there, protected.
     """
-    clamped = max_size < set_to and desired == max_size and desired < ledger.own + ledger.held
+    clamped = max_size < ledger.most and desired == max_size and desired < ledger.own + ledger.held
     return replace(ledger, held=max(0, desired - ledger.own)) if clamped else ledger
 
 

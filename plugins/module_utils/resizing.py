@@ -49,18 +49,11 @@ def resize(rollout: Rollout, standing: Standing, needed: Callable[[Standing], Re
     return standing
 
 
-def raised(old: Optional[Obligation], now: int, needed: int) -> Optional[Obligation]:
-    """The obligation after maximum size is raised to `needed`; what somebody else set meanwhile is what it was."""
-    if needed <= now:
-        return old
-    return Obligation(old.was if old and old.ours(now) else now, needed, now)
-
-
 def _announce_and_set(rollout: Rollout, standing: Standing, wanted: Resize, only_raise: bool) -> bool:
     """Write down what is to be, then do it; whether nobody else was faster."""
     checkpoint, group = standing.checkpoint, standing.scene.group
     owed = checkpoint.obligations
-    checkpoint.obligations = replace(owed, max_size=raised(owed.max_size, group.max_size, wanted.max_size))
+    checkpoint.obligations = replace(owed, max_size=_raised(owed.max_size, group.max_size, wanted.max_size))
     before = checkpoint.ledger
     changes = wanted.desired_capacity != group.desired_capacity
     if changes:
@@ -74,10 +67,17 @@ def _announce_and_set(rollout: Rollout, standing: Standing, wanted: Resize, only
         rollout.asg_name,
         {"max_size": wanted.max_size, "desired_capacity": wanted.desired_capacity if changes else None},
         only_raise=only_raise,
-        expected_desired=group.desired_capacity,
+        expected={"max_size": group.max_size, "desired_capacity": group.desired_capacity},
     )
     if not sizing.as_expected and not sizing.sent:
         # Nothing was made of it: the next look must not take somebody else's change for ours.
         checkpoint.ledger = replace(before, turn=before.turn + 1)
         rollout.save(checkpoint, look(rollout.aws, rollout.client, rollout.asg_name))
     return sizing.as_expected
+
+
+def _raised(old: Optional[Obligation], now: int, needed: int) -> Optional[Obligation]:
+    """The obligation after maximum size is raised to `needed`; what somebody else set meanwhile is what it was."""
+    if needed <= now:
+        return old
+    return Obligation(old.was if old and old.ours(now) else now, needed, now)

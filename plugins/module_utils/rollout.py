@@ -21,12 +21,23 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Marks,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import tag_group, tagged_instances
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
+    GroupNotFound,
+    tag_group,
+    tagged_instances,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.lease import confirm
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Ledger, Selection
-from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, activities_since, describe_target, look
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import (
+    GroupRefused,
+    Scene,
+    activities_since,
+    describe_target,
+    look,
+    refuse_deleted,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, Store
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
@@ -111,7 +122,9 @@ class Rollout:
 
     def save(self, checkpoint: Checkpoint, scene: Scene) -> None:
         """Write the marks, then the checkpoint: of two that differ after a kill, the marks are the later word."""
-        checkpoint.ledger = checkpoint.ledger.written(scene.group.desired_capacity)
+        owed, most = checkpoint.obligations.max_size, scene.group.max_size
+        about_to_get = owed.set_to if owed and owed.ours(most) else most
+        checkpoint.ledger = checkpoint.ledger.written(scene.group.desired_capacity, max(most, about_to_get))
         checkpoint.holder = self.holder.label
         tags = marks_of(checkpoint).as_tags()
         changed = {key: value for key, value in tags.items() if scene.group.tags.get(key) != value}
@@ -135,13 +148,21 @@ class Standing:
 def take_up(rollout: Rollout) -> Standing:
     """Read the checkpoint and reality for the next stage of a run that holds the group.
 
-    Raises LockLost or RunInProgress when another run holds the cluster, or the group, by now, and CheckpointError when
-    the run's record is gone.
+    Raises LockLost or RunInProgress when another run holds the cluster, or the group, by now, CheckpointError when the
+    run's record is gone, and GroupRefused when the group is, or goes.
     """
     if rollout.hold:
         confirm(rollout.client, rollout.hold)
     checkpoint = rollout.store.load()
-    scene = look(rollout.aws, rollout.client, rollout.asg_name)
+    try:
+        scene = look(rollout.aws, rollout.client, rollout.asg_name)
+    except GroupNotFound as error:
+        raise GroupRefused(
+            f"node group {rollout.asg_name} was deleted while it was under way",
+            reason="group_not_found",
+            remedy=f"There is nothing left to put back; leave the group out, and move {rollout.store.place} away",
+        ) from error
+    refuse_deleted(scene)
     if checkpoint is None or scene.marks is None or scene.marks.run_id != checkpoint.run_id:
         raise CheckpointError(
             f"the record of the run on node group {rollout.asg_name} disappeared while it was under way",
@@ -181,9 +202,8 @@ def bring_up_to_date(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> 
 
 def settled(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Ledger:
     """The ledger after what the last announced step has really done, and after what others did to the sizes."""
-    group, owed = scene.group, checkpoint.obligations.max_size
     ledger = _step_settled(rollout, checkpoint, scene)
-    return plan.after_reset(ledger, group.desired_capacity, group.max_size, owed.set_to) if owed else ledger
+    return plan.after_reset(ledger, scene.group.desired_capacity, scene.group.max_size)
 
 
 def _step_settled(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Ledger:

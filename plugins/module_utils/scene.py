@@ -96,17 +96,25 @@ def look(aws: Aws, client: KubernetesClient, asg_name: str) -> Scene:
 
 def refuse(aws: Aws, scene: Scene, cluster_name: Optional[str]) -> None:
     """Raise GroupRefused, with the remedy, where this group cannot be rolled."""
-    finding = refusal(scene, cluster_name) or _refresh(aws, scene.group)
-    if finding:
-        reason, message, remedy = finding
-        raise GroupRefused(f"Auto Scaling group {scene.group.name} {message}", reason=reason, remedy=remedy)
+    _raise(scene, refusal(scene, cluster_name) or _refresh(aws, scene.group))
+
+
+def refuse_refreshed(aws: Aws, scene: Scene) -> None:
+    """Raise GroupRefused where somebody has begun an instance refresh since the run did."""
+    _raise(scene, _refresh(aws, scene.group))
+
+
+def refuse_deleted(scene: Scene) -> None:
+    """Raise GroupRefused where somebody has begun to delete the group."""
+    _raise(scene, _deletion(scene.group))
 
 
 def refusal(scene: Scene, cluster_name: Optional[str]) -> Optional[tuple[str, str, str]]:
     """(reason, what is the matter, remedy), or None for a group that can be rolled."""
     group = scene.group
-    if group.status:
-        return "deleting", f"is being deleted ({group.status})", "Leave it out"
+    deletion = _deletion(group)
+    if deletion:
+        return deletion
     if MANAGED_NODE_GROUP_TAG in group.tags:
         name = group.tags[MANAGED_NODE_GROUP_TAG]
         return "managed", f"belongs to the EKS managed node group {name}", "Update that node group through EKS"
@@ -204,6 +212,16 @@ def _strangers(scene: Scene, cluster_name: Optional[str]) -> Optional[tuple[str,
     return "wrong_cluster", message, "Check cluster_name, or the kubeconfig's context, or let the instances join first"
 
 
+def _raise(scene: Scene, finding: Optional[tuple[str, str, str]]) -> None:
+    if finding:
+        reason, message, remedy = finding
+        raise GroupRefused(f"Auto Scaling group {scene.group.name} {message}", reason=reason, remedy=remedy)
+
+
+def _deletion(group: Group) -> Optional[tuple[str, str, str]]:
+    return ("deleting", f"is being deleted ({group.status})", "Leave it out") if group.status else None
+
+
 def _refresh(aws: Aws, group: Group) -> Optional[tuple[str, str, str]]:
     with aws_errors("autoscaling:DescribeInstanceRefreshes", f"Auto Scaling group {group.name}"):
         answer = aws.client("autoscaling").describe_instance_refreshes(AutoScalingGroupName=group.name, MaxRecords=10)
@@ -211,4 +229,4 @@ def _refresh(aws: Aws, group: Group) -> Optional[tuple[str, str, str]]:
     if not active:
         return None
     message = f"has an instance refresh under way ({active[0]['InstanceRefreshId']}, {active[0]['Status']})"
-    return "refreshing", message, "Wait for it to end, or cancel it"
+    return "refreshing", message, "Wait for it to end, or cancel it, and run again"

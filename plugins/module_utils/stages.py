@@ -21,11 +21,11 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Obligations,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
-from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, as_plan, gather, max_needed
+from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, as_plan, gather
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import scaling_activities, tag_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Departure, Ledger, Sizes, Wave
-from ansible_collections.evergreen.eks.plugins.module_utils.resizing import Resize, raised, resize
+from ansible_collections.evergreen.eks.plugins.module_utils.resizing import Resize, resize
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     Rollout,
     Standing,
@@ -34,7 +34,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     same_target,
     take_up,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, latest, look
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, latest, look, refuse_refreshed
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, Journal, wait_until
 
 
@@ -69,6 +69,7 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     rollout.store.save(checkpoint)
     journal = open_journal(rollout)
     checkpoint.stages.setdefault("reserve", rollout.call.clock.timestamp())
+    checkpoint.endings = 0
     mark_members(rollout, checkpoint, scene, resumed=gathered.resumed)
     rollout.save(checkpoint, scene)
     begin_journal(rollout, journal, "reserve", f"run {checkpoint.run_id} holds the group", gathered)
@@ -77,7 +78,6 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
         "plan": as_plan(gathered),
         "run_id": checkpoint.run_id,
         "lease": hold,
-        "max_size": max(scene.group.max_size, max_needed(checkpoint, scene)),
         "processes": list(checkpoint.obligations.processes),
         "instance_ids": [host.instance_id for host in scene.counting],
         "node_instance_ids": [host.instance_id for host in scene.counting if host.node],
@@ -136,6 +136,8 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
         return {"changed": False, "finished": True, **_wave_facts(checkpoint, wave)}
     if not _begun(checkpoint, wave):
         _heed_stop_request(rollout, checkpoint, number)
+        if not _is_surplus(checkpoint, wave):
+            refuse_refreshed(rollout.aws, standing.scene)
     _bake(rollout, standing, number)
     _same_target_for(standing, wave)
     standing = resize(rollout, standing, lambda now: _resize(now, number), only_raise=True)
@@ -256,7 +258,7 @@ def _obligations(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Obli
     old, group = checkpoint.obligations, scene.group
     asked = [name for name in rollout.settings.suspend_processes if name not in group.suspended]
     return Obligations(
-        max_size=raised(old.max_size, group.max_size, max_needed(checkpoint, scene)),
+        max_size=old.max_size,
         protects_new=old.protects_new or (None if group.protects_new else Obligation(False, True)),
         processes=tuple(dict.fromkeys([*old.processes, *asked])),
     )

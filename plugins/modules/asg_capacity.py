@@ -192,7 +192,13 @@ def resize(aws: Aws, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     asked = {size: params[size] for size in SIZES}
     expected = params["expected_desired"]
     sizing = ensure_sizes(
-        aws, call, name, asked, only_raise=params["only_raise"], counted=wait, expected_desired=expected
+        aws,
+        call,
+        name,
+        asked,
+        only_raise=params["only_raise"],
+        counted=wait,
+        expected=None if expected is None else {"desired_capacity": expected},
     )
     if not sizing.as_expected:
         now = sizing.after["desired_capacity"]

@@ -37,6 +37,12 @@ options:
       - Whether new instances of the group are to be protected from scale-in. Without it this setting stays.
       - It is set before the members are looked at, so that none is launched in between without it.
     type: bool
+  unless_too_many:
+    description:
+      - Whether the protection of members stays on, with O(state=unprotected), while the group has more members than its
+        desired capacity. Without their protection AWS would at once terminate some of its choice.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - evergreen.eks._attributes
   - evergreen.eks._attributes.progress
@@ -56,7 +62,7 @@ notes:
   - AWS changes the protection only of instances that are C(InService), C(EnteringStandby) or C(Standby). Others are
     left as they are and reported as V(wrong_state).
   - Taking the protection off while the group has more members than its desired capacity lets AWS terminate some at
-    once.
+    once, unless O(unless_too_many=true).
 seealso:
   - module: evergreen.eks.asg_info
   - module: evergreen.eks.asg_capacity
@@ -99,6 +105,7 @@ instances:
         - V(unchanged), it was already so.
         - V(wrong_state), AWS changes nothing in this lifecycle state.
         - V(not_a_member), it is not in this group.
+        - V(too_many_members), it stays protected because of O(unless_too_many).
         - V(left), it left the group, or began to, while the module worked.
       type: str
   sample:
@@ -150,6 +157,7 @@ def main() -> None:
                 instance_ids={"type": "list", "elements": "str"},
                 state={"type": "str", "required": True, "choices": ["protected", "unprotected"]},
                 new_instances={"type": "bool"},
+                unless_too_many={"type": "bool", "default": False},
             )
         ),
         supports_check_mode=True,
@@ -168,6 +176,7 @@ def protect(aws: Aws, call: Call, params: dict[str, Any]) -> dict[str, Any]:
         params["instance_ids"],
         protected=params["state"] == "protected",
         new_instances=params["new_instances"],
+        unless_too_many=params["unless_too_many"],
     )
     return {
         "changed": outcome.changed,

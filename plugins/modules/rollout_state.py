@@ -127,8 +127,8 @@ checkpoint:
   returned: success
   type: str
 max_size:
-  description: The maximum size that is needed, or at V(sizes_back) the one that was put back.
-  returned: stage=reserve or stage=sizes_back
+  description: The maximum size that was put back.
+  returned: stage=sizes_back
   type: int
 desired_capacity:
   description: The desired capacity of now.
@@ -222,9 +222,18 @@ untouched:
   returned: stage=failed
   type: list
   elements: str
+again:
+  description: Somebody has brought something about meanwhile that can be put right at once, from V(surplus) on.
+  returned: stage=finished
+  type: bool
+open:
+  description: What is still open, in words.
+  returned: stage=finished, where something is
+  type: list
+  elements: str
 result:
   description: What the run did; C(rollout_result) of the role.
-  returned: stage=finished
+  returned: stage=finished, unless RV(again)
   type: dict
 """
 

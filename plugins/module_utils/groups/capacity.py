@@ -41,7 +41,7 @@ class Sizing:
     before: dict[str, int]
     after: dict[str, int]
     in_service: int
-    as_expected: bool = True  # else the desired capacity was not the expected one, and nothing was sent any more
+    as_expected: bool = True  # else some size was not the expected one, and nothing was sent any more
     sent: bool = True  # whether a request was sent before, which may have been carried out
 
     @property
@@ -78,14 +78,14 @@ def ensure_sizes(
     *,
     only_raise: bool = False,
     counted: bool = False,
-    expected_desired: int | None = None,
+    expected: Mapping[str, int] | None = None,
 ) -> Sizing:
     """Bring the group to these sizes, in one call, with only those that change. Check mode predicts.
 
     While that call fails for a passing reason, or its answer is lost, the group is looked at before another attempt.
     `counted` says that somebody is about to wait for the instances: a group that does not count in instances is then
-    refused before anything is changed. With `expected_desired` nothing is sent once somebody else has changed the
-    desired capacity: what is asked was computed from that number.
+    refused before anything is changed. `expected` are sizes from which what is asked was computed: nothing is sent once
+    somebody else has changed one of them.
     """
     deadline = Deadline(call.clock, call.patience(aws.poll_seconds))
     heartbeat = Heartbeat(call)
@@ -96,8 +96,7 @@ def ensure_sizes(
         before = before or group
         if counted:
             _countable(group)
-        ours = {expected_desired, asked.get("desired_capacity") if sent else expected_desired}
-        if expected_desired is not None and group.desired_capacity not in ours:
+        if not _as_expected(group, expected or {}, asked if sent else {}):
             return Sizing(before.sizes, group.sizes, len(group.in_service), as_expected=False, sent=sent)
         changes = planned_sizes(group, asked, only_raise)
         if not changes or call.check_mode:
@@ -115,6 +114,11 @@ def ensure_sizes(
         call.clock.sleep(min(aws.poll_seconds, deadline.remaining()))
     after = living_group(aws, name)
     return Sizing(before.sizes, after.sizes, len(after.in_service))
+
+
+def _as_expected(group: Group, expected: Mapping[str, int], sent: Mapping[str, int | None]) -> bool:
+    """Whether the sizes are as they were, or as we may have made them ourselves."""
+    return all(group.sizes[name] in (size, sent.get(name)) for name, size in expected.items())
 
 
 def wait_in_service(aws: Aws, call: Call, name: str, wanted: int, timeout: float, poll_seconds: float) -> int:

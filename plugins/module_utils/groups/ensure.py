@@ -48,7 +48,7 @@ class ProtectionOutcome:
     """Per instance `{before, after, reason, lifecycle_state}`, and the setting for new instances before and after.
 
     Reasons: changed, unchanged, wrong_state (AWS takes no change in this lifecycle state), not_a_member, left (it left
-    the group, or began to, while we worked).
+    the group, or began to, while we worked), too_many_members (without it AWS would terminate one at once).
     """
 
     instances: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -78,11 +78,18 @@ def ensure_processes(aws: Aws, call: Call, name: str, processes: Sequence[str], 
 
 
 def ensure_protection(
-    aws: Aws, call: Call, name: str, ids: Sequence[str] | None, protected: bool, new_instances: bool | None = None
+    aws: Aws,
+    call: Call,
+    name: str,
+    ids: Sequence[str] | None,
+    protected: bool,
+    new_instances: bool | None = None,
+    unless_too_many: bool = False,
 ) -> ProtectionOutcome:
     """Protect these members (None: all) from scale-in, or no longer; and the instances that come, where asked.
 
-    The setting for new instances goes first, so that none is launched between the two without it.
+    The setting for new instances goes first, so that none is launched between the two without it. With
+    `unless_too_many` no protection is taken off while the group has more members than its desired capacity.
     """
     _check_ids(ids)
     group = describe_group(aws, name)
@@ -92,6 +99,10 @@ def ensure_protection(
         set_protects_new(aws, name, new_after)
         group = describe_group(aws, name)
     planned = planned_protection(group, ids, protected)
+    if unless_too_many and not protected and len(group.strength) > group.desired_capacity:
+        for entry in planned.values():
+            if entry["reason"] == "changed":
+                entry.update(after=True, reason="too_many_members")
     differing = [instance_id for instance_id, entry in planned.items() if entry["reason"] == "changed"]
     if differing and not call.check_mode:
         verb, deed = ("protect", "put on") if protected else ("unprotect", "taken off")

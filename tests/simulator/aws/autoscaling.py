@@ -42,6 +42,7 @@ class LaunchFailure:
     message: str | None
     zone: str | None
     times: int | None
+    skip: int = 0
     failed: int = 0
 
     def matches(self, group: Group, zone: str) -> bool:
@@ -226,9 +227,11 @@ class AutoScaling:
         message: str | None = None,
         zone: str | None = None,
         times: int | None = None,
+        skip: int = 0,
     ) -> LaunchFailure:
-        """Let launches fail: of this group (None: all), in this zone (None: all), so many times (None: for ever)."""
-        failure = LaunchFailure(group, code, message, zone, times)
+        """Let launches fail: of this group (None: all), in this zone (None: all), so many times (None: for ever), after
+        the first `skip` have gone well."""
+        failure = LaunchFailure(group, code, message, zone, times, skip)
         self.failures.append(failure)
         return failure
 
@@ -241,6 +244,9 @@ class AutoScaling:
             return texts.no_image(plan.image_id)
         for failure in self.failures:
             if failure.matches(group, zone):
+                if failure.skip > 0:
+                    failure.skip -= 1
+                    continue
                 failure.failed += 1
                 others = [other for other in group.zones if other != zone]
                 return failure.message or texts.no_capacity(plan.instance_type, zone, others)

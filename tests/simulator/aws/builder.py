@@ -225,10 +225,11 @@ class Builder:
         *,
         zone: str | None = None,
         times: int | None = None,
+        skip: int = 0,
     ) -> LaunchFailure:
         """Let launches fail, of one group or all, in one zone or all, ``times`` or until ``allow_launches``."""
         with self.lock:
-            return self.scaling.fail_launches(group, code, message, zone, times)
+            return self.scaling.fail_launches(group, code, message, zone, times, skip)
 
     def allow_launches(self) -> None:
         """Launches succeed again."""

@@ -303,7 +303,7 @@ def test_was_the_announced_change_of_capacity_made(desired, told, held):
     ],
 )
 def test_a_lowered_maximum_takes_away_what_we_hold_first(desired, max_size, held):
-    assert plan.after_reset(Ledger(held=2, own=6), desired, max_size, set_to=8).held == held
+    assert plan.after_reset(Ledger(held=2, own=6, most=8), desired, max_size).held == held
 
 
 def test_departures_with_a_decrement_lower_what_we_hold():

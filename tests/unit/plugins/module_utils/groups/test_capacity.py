@@ -124,6 +124,7 @@ def test_before_and_after_are_as_described() -> None:
     assert sizing.after == {"min_size": 1, "max_size": 12, "desired_capacity": 4}
 
 
+EXPECTED = {"max_size": 10, "desired_capacity": 3}
 GROW = {"AutoScalingGroupName": "shared", "DesiredCapacity": 4}
 
 
@@ -138,7 +139,7 @@ def test_a_call_that_fails_for_a_passing_reason_is_sent_again_only_after_a_look(
             script.expect("autoscaling", "update_auto_scaling_group", {}, once=True, **GROW)
             script.expect_group(*members, DesiredCapacity=4)
 
-        sizing = ensure_sizes(script.aws, script.call, "shared", {"desired_capacity": 4}, expected_desired=3)
+        sizing = ensure_sizes(script.aws, script.call, "shared", {"desired_capacity": 4}, expected=EXPECTED)
 
     assert sizing.changed and sizing.as_expected
     assert (sizing.before["desired_capacity"], sizing.after["desired_capacity"]) == (3, 4)
@@ -149,9 +150,18 @@ def test_nothing_is_sent_once_somebody_else_has_changed_the_desired_capacity(now
     with scripted_aws() as script:
         script.expect_group(DesiredCapacity=now)
 
-        sizing = ensure_sizes(script.aws, script.call, "shared", {"desired_capacity": 4}, expected_desired=3)
+        sizing = ensure_sizes(script.aws, script.call, "shared", {"desired_capacity": 4}, expected=EXPECTED)
 
-    assert not sizing.as_expected and not sizing.changed
+    assert not sizing.as_expected and not sizing.sent and not sizing.changed
+
+
+def test_nor_when_the_maximum_is_another() -> None:
+    with scripted_aws() as script:
+        script.expect_group(DesiredCapacity=3, MaxSize=3)
+
+        sizing = ensure_sizes(script.aws, script.call, "shared", {"max_size": 10}, expected=EXPECTED)
+
+    assert not sizing.as_expected
 
 
 def test_nor_after_an_attempt_that_may_have_been_made() -> None:
@@ -160,9 +170,9 @@ def test_nor_after_an_attempt_that_may_have_been_made() -> None:
         script.fail("autoscaling", "update_auto_scaling_group", "InternalFailure", "Sorry", once=True, **GROW)
         script.expect_group(DesiredCapacity=5)
 
-        sizing = ensure_sizes(script.aws, script.call, "shared", {"desired_capacity": 4}, expected_desired=3)
+        sizing = ensure_sizes(script.aws, script.call, "shared", {"desired_capacity": 4}, expected=EXPECTED)
 
-    assert not sizing.as_expected
+    assert not sizing.as_expected and sizing.sent
 
 
 def test_a_throttled_change_of_sizes_is_given_up_when_the_patience_is_over() -> None:

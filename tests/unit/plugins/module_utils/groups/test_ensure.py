@@ -151,6 +151,19 @@ def test_nothing_to_do_costs_one_read() -> None:
     assert not outcome.changed
 
 
+@pytest.mark.parametrize(("desired", "reason"), [(2, "changed"), (1, "too_many_members")])
+def test_protection_stays_on_where_aws_would_terminate_a_member_without_it(desired: int, reason: str) -> None:
+    members = [member_entry(instance_id, ProtectedFromScaleIn=True) for instance_id in IDS[:2]]
+    with scripted_aws() as script:
+        script.expect_group(*members, DesiredCapacity=desired)
+        if reason == "changed":
+            expect_protection(script, IDS[:2], False)
+
+        outcome = ensure_protection(script.aws, script.call, "shared", None, False, unless_too_many=True)
+
+    assert {entry["reason"] for entry in outcome.instances.values()} == {reason}
+
+
 def test_an_empty_list_of_instances_means_none_of_them() -> None:
     with scripted_aws() as script:
         script.expect_group(member_entry(IDS[0]))
