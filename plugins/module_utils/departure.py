@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group, Instance, Member
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import TAG_VALUE_LENGTH, Group, Instance, Member
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import refuse_negative
 
-# On every instance before it is detached: `<run id>/<final state>`. A run that is killed between the detachment and the
-# end of the instance leaves it running outside its group; by this tag it is found and finished.
+# On every instance before it is detached: `<run id>/<final state>/<group>`. A run that is killed between the detachment
+# and the end of the instance leaves it running outside its group; by this tag it is found and finished.
 LEAVING_TAG = "evergreen.eks/leaving"
 
 INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
@@ -30,6 +30,27 @@ SILENT = (*ENDED, "stopped")
 
 TERMINATED, STOPPED, DETACHED = "terminated", "stopped", "detached"
 DETACH, TERMINATE_IN_GROUP = "detach", "terminate_in_group"
+
+
+@dataclass(frozen=True)
+class LeavingMark:
+    """What the tag LEAVING_TAG says: who detached the instance, what was to become of it, and from which group."""
+
+    run_id: str
+    final_state: str
+    asg_name: str
+
+    @classmethod
+    def parse(cls, text: str) -> LeavingMark:
+        run_id, final_state, asg_name = (text.split("/", 2) + ["", ""])[:3]
+        return cls(run_id, final_state, asg_name)
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.final_state}/{self.asg_name}"[:TAG_VALUE_LENGTH]
+
+    def is_of(self, asg_name: str) -> bool:
+        """A name that is too long for the tag is there with its beginning."""
+        return str(LeavingMark(self.run_id, self.final_state, asg_name)) == str(self)
 
 
 @dataclass(frozen=True)
@@ -82,7 +103,7 @@ class Request:
 
     @property
     def tag(self) -> dict[str, str]:
-        return {LEAVING_TAG: f"{self.run_id}/{self.final_state}"}
+        return {LEAVING_TAG: str(LeavingMark(self.run_id, self.final_state, self.asg_name))}
 
 
 def asks_kubernetes(params: Mapping[str, Any]) -> bool:
@@ -133,7 +154,7 @@ def _outside(instance: Instance | None, request: Request) -> Position:
         return Position(DONE, DETACHED, "gone", f"it is {instance.state}, outside {request.asg_name}")
     if request.final_state == STOPPED and instance.state == "stopped":
         return Position(DONE, STOPPED, "gone", "it is stopped")
-    if LEAVING_TAG in instance.tags:
+    if LEAVING_TAG in instance.tags and LeavingMark.parse(instance.tags[LEAVING_TAG]).is_of(request.asg_name):
         return Position(FINISH, "leaving", "detached", f"it is detached by us and {instance.state}")
     message = f"it is {instance.state}, but no member of {request.asg_name}, and not detached by us"
     return Position(REFUSE, "refused", "not_a_member", message)

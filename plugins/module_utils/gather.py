@@ -21,6 +21,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import WaitTimeout
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import describe_group
+from ansible_collections.evergreen.eks.plugins.module_utils.orphans import Orphan, by_final_state, find_orphans
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     SHORT_FINGERPRINT,
@@ -50,6 +51,7 @@ class Gathered:
     resumed: bool
     notes: tuple[str, ...] = ()
     stale: str = ""  # the run of a checkpoint that is not followed, to be set aside before this one is saved
+    orphans: tuple[Orphan, ...] = ()
 
     @property
     def nothing_to_do(self) -> bool:
@@ -68,11 +70,12 @@ def gather(rollout: Rollout, wait: bool = False) -> Gathered:
     uid = cluster_uid(rollout)
     found = _found(rollout, scene, uid)
     if found.checkpoint:
-        return _resume(rollout, found.unfinished(scene), uid)
+        return _with_orphans(rollout, _resume(rollout, found.unfinished(scene), uid))
     scene = _steady(rollout, scene) if wait else scene
     checkpoint = _begin(rollout, scene, uid, scene.group.desired_capacity)
     _select(rollout, checkpoint, scene)
-    return _with_waves(rollout, Gathered(scene, checkpoint, resumed=False, notes=found.notes, stale=found.stale))
+    gathered = Gathered(scene, checkpoint, resumed=False, notes=found.notes, stale=found.stale)
+    return _with_orphans(rollout, _with_waves(rollout, gathered))
 
 
 def gather_abandoned(rollout: Rollout) -> Optional[Gathered]:
@@ -85,7 +88,7 @@ def gather_abandoned(rollout: Rollout) -> Optional[Gathered]:
     if found.checkpoint is None:
         return None
     found.checkpoint.keep_the_rest()
-    return found.unfinished(scene)
+    return _with_orphans(rollout, found.unfinished(scene))
 
 
 def cluster_uid(rollout: Rollout) -> str:
@@ -218,6 +221,12 @@ def _with_waves(rollout: Rollout, gathered: Gathered) -> Gathered:
     return gathered
 
 
+def _with_orphans(rollout: Rollout, gathered: Gathered) -> Gathered:
+    """What was detached from this group and not ended is named, whether or not this run comes to end it."""
+    orphans = find_orphans(rollout.aws, gathered.scene.group)
+    return replace(gathered, orphans=tuple(orphans), notes=(*gathered.notes, *map(str, orphans)))
+
+
 def _steady(rollout: Rollout, scene: Scene) -> Scene:
     """The scene once members are as many as desired and all in service."""
     if not unsteady(scene.group):
@@ -265,6 +274,7 @@ def as_plan(gathered: Gathered) -> dict[str, Any]:
         "remaining": checkpoint.remaining,
         "waves": [wave.as_dict() for wave in checkpoint.waves],
         "ahead": [wave.number for wave in checkpoint.waves if not wave.finished],
+        "orphans": by_final_state(gathered.orphans),
         "notes": list(gathered.notes),
         "summary": summary(gathered),
     }

@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.ending import to_put_back
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, gather_abandoned
+from ansible_collections.evergreen.eks.plugins.module_utils.orphans import by_final_state
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Standing, names
 from ansible_collections.evergreen.eks.plugins.module_utils.stages import (
     archive_ended,
@@ -73,6 +74,7 @@ def way_back(rollout: Rollout, found: Optional[Gathered]) -> dict[str, Any]:
         "uncordon_instance_ids": cordoned_in_vain(checkpoint, scene),
         "remove_instance_ids": [host.instance_id for host in surplus_hosts(checkpoint, scene)],
         "desired_capacity": own,
+        "orphans": by_final_state(found.orphans),
         "notes": list(found.notes),
         **back,
     }

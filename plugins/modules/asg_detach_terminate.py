@@ -48,7 +48,7 @@ options:
       - V(terminate_in_group), the group terminates the instance, which honours its lifecycle hooks and the
         deregistration delay of its load balancers. Only for O(final_state=terminated).
       - V(detach), the instance is detached, and then stopped or terminated by EC2. Termination hooks do not run. It is
-        tagged C(evergreen.eks/leaving) (run and final state) before; the tag stays on it.
+        tagged C(evergreen.eks/leaving) (run, final state and group) before; the tag stays on it.
       - V(auto) is V(terminate_in_group) for O(final_state=terminated), else V(detach).
     type: str
     choices: [auto, detach, terminate_in_group]

@@ -122,6 +122,12 @@ plan:
     changed:
       description: V(false).
       type: bool
+    orphans:
+      description:
+        - Instances that an interrupted call of M(evergreen.eks.asg_detach_terminate) has detached from this group and
+          not ended, by C(final_state), each with C(instance_ids).
+      type: list
+      elements: dict
     notes:
       description: What an operator should know about this plan.
       type: list

@@ -180,7 +180,7 @@ def test_a_detached_orphan_is_found_by_its_tag_and_finished_by_the_next_run(worl
     assert results(answer) == {victim: "leaving"}
     now = world.snapshot()
     assert victim not in now.groups["shared"].instances
-    assert now.running[victim][LEAVING] == "run-7/stopped"
+    assert now.running[victim][LEAVING] == "run-7/stopped/shared"
     assert now.groups["shared"].desired == 3
 
     world.faults.remove(denied)

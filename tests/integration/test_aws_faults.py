@@ -22,6 +22,7 @@ WORKLOADS = [
 ]
 TWO_NODES = Scenario(groups=[NodeGroup("shared", size=2)], workloads=WORKLOADS)
 IN_ONE_WAVE = {"eks_canary": 0, "eks_max_surge": "100%"}
+DRAINING = {"delete_emptydir_data": True, "poll_seconds": 0.1}
 MINUTES = 60.0
 GO_ON = "To go on: ansible-playbook evergreen.eks.rollout"
 
@@ -195,3 +196,24 @@ def test_departures_are_counted_when_ec2_has_forgotten_who_left(world: World, sk
     run = roll(world, **IN_ONE_WAVE)
     assert run.rc == 0, run.output
     assert problems(world) == []
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(TWO_NODES.with_group("shared", size=3))
+def test_what_an_interrupted_call_has_detached_is_named_and_swept_up(world: World) -> None:
+    """Detached, and the call was killed before it terminated the instance: it runs on outside its group."""
+    orphan = sorted(world.beginning.groups["shared"].instances)[0]
+    denied = world.faults.add("ec2", "^TerminateInstances$", author=TOOL, times=None, error=(403, "AccessDenied", "no"))
+    options = {"asg_name": "shared", "instance_ids": [orphan], "decrement": True, "method": "detach", "run_id": "mine"}
+    world.module("evergreen.eks.asg_detach_terminate", {**options, "verify_drained": False, "poll_seconds": 0.1})
+    world.faults.remove(denied)
+    assert orphan in world.snapshot().running
+    node = world.snapshot().nodes[orphan].name
+    world.actors.cordon(node)
+    drained = world.module("evergreen.eks.node_drain", {"cluster_name": "rehearsal", "nodes": [node], **DRAINING})
+    assert not drained["failed"], drained
+
+    run = roll(world, **IN_ONE_WAVE)
+    assert run.rc == 0, run.output
+    assert f"{orphan} is running outside the group: it was detached by asg_detach_terminate of mine" in run.stdout
+    assert problems(world, shifted={"shared": {"desired": -1}}) == []

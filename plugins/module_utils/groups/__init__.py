@@ -23,6 +23,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.capacity impo
     wait_in_service,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.change import (
+    TAG_VALUE_LENGTH,
     detach,
     resume_processes,
     set_protection,
@@ -63,6 +64,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.read import (
     describe_group,
     describe_groups,
     describe_instances,
+    instances_with_tag,
     lifecycle_hooks,
     living_group,
     scaling_activities,
@@ -81,6 +83,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.records impor
 __all__ = [
     "PROCESSES",
     "SIZES",
+    "TAG_VALUE_LENGTH",
     "Activity",
     "CapacityTimeout",
     "Choice",
@@ -110,6 +113,7 @@ __all__ = [
     "group_record",
     "groups_info",
     "instance_record",
+    "instances_with_tag",
     "launch_target",
     "lifecycle_hooks",
     "living_group",

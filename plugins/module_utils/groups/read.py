@@ -131,6 +131,15 @@ def tagged_instances(aws: Aws, key: str, value: str) -> list[str]:
         )
 
 
+def instances_with_tag(aws: Aws, key: str) -> list[Instance]:
+    """The instances that carry a tag of this key, in whatever state and group they are, by id."""
+    filters = [{"Name": "tag-key", "Values": [key]}]
+    pages = aws.client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
+    with aws_errors("ec2:DescribeInstances", f"the instances tagged {key}"):
+        raws = [raw for page in pages for entry in page["Reservations"] for raw in entry["Instances"]]
+    return sorted(map(parse_instance, raws), key=lambda instance: instance.instance_id)
+
+
 def chunks(items: Sequence[str], size: int) -> Iterator[list[str]]:
     """The items in lists of at most `size`."""
     for start in range(0, len(items), size):

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.evergreen.eks.plugins.module_utils.departure import (
     Fate,
+    LeavingMark,
     Request,
     failure,
     position,
@@ -19,7 +20,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group, Instance, Member
 
 ONE, TWO = "i-00000000000000001", "i-00000000000000002"
-OURS = {"evergreen.eks/leaving": "run-7/stopped"}
+OURS = {"evergreen.eks/leaving": "run-7/stopped/shared"}
+OF_ANOTHER_GROUP = {"evergreen.eks/leaving": "run-7/stopped/other"}
 
 
 def a_request(**options: Any) -> Request:
@@ -97,6 +99,7 @@ def test_the_next_step_of_a_member(state: str, options: dict[str, Any], step: st
         ("stopped", OURS, "terminated", "finish", "leaving"),
         ("stopped", OURS, "stopped", "done", "stopped"),
         ("running", {}, "terminated", "refuse", "refused"),
+        ("running", OF_ANOTHER_GROUP, "terminated", "refuse", "refused"),
         ("running", {}, "detached", "done", "detached"),
     ],
 )
@@ -125,3 +128,12 @@ def test_a_partial_failure_names_the_instances_and_the_reason_of_most() -> None:
     assert error.reason == "not_drained"
     assert f"1 of 2 instances were not removed from Auto Scaling group shared: {ONE} (node-1): pods" in str(error)
     assert "Drain these nodes" in str(error)
+
+
+@pytest.mark.parametrize("asg_name", ["shared", "a/b", "x" * 255])
+def test_the_mark_on_what_is_detached_is_read_again_and_fits_into_a_tag(asg_name: str) -> None:
+    text = str(LeavingMark("20261121T010203-4f2a9c", "terminated", asg_name))
+    assert len(text) <= 256
+    mark = LeavingMark.parse(text)
+    assert (mark.run_id, mark.final_state) == ("20261121T010203-4f2a9c", "terminated")
+    assert mark.is_of(asg_name) and not mark.is_of("another")
