@@ -180,7 +180,7 @@ def keep_floor(work: Work, nodes: Sequence[Node], floor: ReadyFloor, *, timeout:
     if work.call.check_mode:
         foretell(work, remaining, floor.look())
         return
-    tries = Tries(work.call, interval)
+    tries = Tries(work.call, heartbeat, interval)
     while remaining:
         view = _free_place(work, remaining, floor, heartbeat, timeout, interval)
         for change in allowed(view, _decisions(work, view, remaining)):
@@ -200,9 +200,9 @@ def keep_floor(work: Work, nodes: Sequence[Node], floor: ReadyFloor, *, timeout:
 class Tries:
     """The changes that were sent and not confirmed: how often, since when, and what the first of them was."""
 
-    def __init__(self, call: Call, interval: float) -> None:
+    def __init__(self, call: Call, heartbeat: Heartbeat, interval: float) -> None:
         self.sent: dict[str, Change] = {}
-        self._call, self._interval = call, interval
+        self._call, self._heartbeat, self._interval = call, heartbeat, interval
         self._conflicts: Counter[str] = Counter()
         self._troubles: dict[str, tuple[float, float]] = {}  # since when, and when last
 
@@ -225,6 +225,7 @@ class Tries:
         self._troubles[name] = (since, now)
         if not getattr(error, "transient", False) or now - since >= patience:
             raise error
+        self._heartbeat.beat(f"node {name} could not be written for now, trying on: {error}")
         self._call.clock.sleep(self._interval)
 
 

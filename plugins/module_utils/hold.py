@@ -96,6 +96,10 @@ class Hold:
         self._telling = threading.Lock()
         self._told = False
 
+    def within(self, share: float) -> Hold:
+        """The same guard with that share of its patience."""
+        return Hold(self.path, share * self._patience, self._now)
+
     def record(self) -> HoldRecord:
         """The record. Raises LockLost where the lock is lost, or given back."""
         record = HoldRecord.read(self.path)

@@ -17,7 +17,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
 from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, Place
 from ansible_collections.evergreen.eks.plugins.module_utils.store_remote import RemoteStore, Seen
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, patience
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 CHECKPOINT = "checkpoint"  # key of an unfinished run
 FINISHED = "finished"  # key of the last run, until the next one begins
@@ -114,7 +114,7 @@ class ConfigMapStore(RemoteStore):
 
     def _annotate(self, key: str, value: Optional[str]) -> None:
         """Set an annotation, or take it off; whatever becomes of the checkpoint meanwhile."""
-        deadline = Deadline(self._call.clock, patience(self._poll_seconds))
+        deadline = Deadline(self._call.clock, self._call.patience(self._poll_seconds))
         while True:
             seen = self._request(self._look, "read")
             if seen.version is None and value is None:

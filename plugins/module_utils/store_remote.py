@@ -15,7 +15,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesError
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat
 from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, StoreError
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, patience
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 #: what the clients of a store raise; anything else (a lost lock, an ended playbook) passes as it is
 REFUSALS = (AwsError, KubernetesError)
@@ -79,7 +79,7 @@ class RemoteStore(ABC):
 
     def _swap(self, seen: Seen, write: Callable[[Seen], Seen], content: Optional[bytes]) -> Seen:
         """Write over that version, so that ``content`` is there. Raises CheckpointConflict, StoreError."""
-        deadline = Deadline(self._call.clock, patience(self._poll_seconds))
+        deadline = Deadline(self._call.clock, self._call.patience(self._poll_seconds))
         heartbeat = Heartbeat(self._call)
         while True:
             try:

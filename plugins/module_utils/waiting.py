@@ -182,7 +182,8 @@ class Call:
 
     def in_a_hurry(self) -> Call:
         """The same call with little patience: for what must be said promptly, whoever answers or not."""
-        return replace(self, hurried=True)
+        hold = self.hold.within(HURRY_POLLS / PATIENCE_POLLS) if self.hold else None
+        return replace(self, hurried=True, hold=hold)
 
     @contextmanager
     def look(self) -> Iterator[None]:

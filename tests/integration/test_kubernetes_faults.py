@@ -130,7 +130,10 @@ def test_whatever_passes_by_itself_is_outlived_in_a_rollout(world: World):
 
 @pytest.mark.scenario(TWO_NODES)
 def test_three_minutes_without_a_control_plane_in_every_stage_are_outlived(world: World):
-    """One outage as each stage begins to record, and one in the middle of each wait; controllers are away, too."""
+    """One outage as each stage begins to record, and one in the middle of each wait; controllers are away, too.
+
+    Each is longer than the run's lock is good for without being renewed: then nothing is changed until it is again.
+    """
     outages: list[str] = []
 
     def outage(when: str) -> Any:
@@ -146,7 +149,7 @@ def test_three_minutes_without_a_control_plane_in_every_stage_are_outlived(world
     world.actors.when(outage("wait_ready"), operation="^(SetDesiredCapacity|UpdateAutoScalingGroup)$", skip=1)
     world.actors.when(outage("cordoning"), operation="^PATCH nodes$", skip=4)
     world.actors.when(outage("draining"), operation=f"^{EVICTION}$", skip=1)
-    run = roll(world, **IN_ONE_WAVE)
+    run = roll(world, eks_lock_seconds=2, **IN_ONE_WAVE)
     assert run.rc == 0, run.output
     assert len(outages) == 10, outages
     assert world.server.refused >= len(outages)
@@ -247,19 +250,21 @@ def stopped(run: Run, *words: str) -> None:
 
 @pytest.mark.scenario(TWO_NODES)
 def test_expired_credentials_and_an_outage_without_end_stop_the_rollout_resumably(world: World):
+    """Also where the checkpoint is in the very cluster that is away."""
+    options = {**IN_ONE_WAVE, "eks_state_store": "configmap"}
     world.actors.when(lambda: world.cloud.expired.add(TOOL_KEY), operation=f"^{EVICTION}$")
-    stopped(roll(world, **IN_ONE_WAVE), "The AWS credentials have expired", "Renew the credentials and run again")
+    stopped(roll(world, **options), "The AWS credentials have expired", "Renew the credentials and run again")
     world.cloud.expired.clear()
 
     hours = 100 * 3600
     began = world.clock.now()
     # It begins when the drain is over: the stage detach asks first who it is.
     world.actors.when(lambda: world.outage(hours), operation="^GetCallerIdentity$", service="sts", skip=4)
-    stopped(roll(world, **IN_ONE_WAVE), "The Kubernetes API", "cannot be reached")
+    stopped(roll(world, **options), "The Kubernetes API", "cannot be reached")
     assert world.server.refused and world.clock.now() < began + hours, "the last words did not wait for its end"
     world.clock.advance(hours)
 
-    run = roll(world, **IN_ONE_WAVE)
+    run = roll(world, **options)
     assert run.rc == 0, run.output
     assert problems(world) == []
 

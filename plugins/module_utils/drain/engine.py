@@ -260,6 +260,8 @@ class Drain:
     # --- what is learnt
 
     def _saw_all(self, course: Course, pods: Iterable[Judged]) -> None:
+        if course.drain.out_of_sight:
+            self._report.in_sight_again(course.drain)
         course.drain.see_all(pods, self._clock.now())
         course.wake()
 
@@ -272,6 +274,8 @@ class Drain:
         course.wake()
 
     def _lost_sight(self, course: Course, why: str) -> None:
+        if why and not course.drain.out_of_sight:
+            self._report.out_of_sight(course.drain, why)
         course.drain.lose_sight(why)
         course.wake()
 

@@ -62,6 +62,13 @@ class Report:
         text = f"{departure.pod} cannot leave {drain.node.name} now: {_obstacle(record)}"
         self._write("pod_blocked", text, node=drain.node.name, **record)
 
+    def out_of_sight(self, drain: NodeDrain, why: str) -> None:
+        text = f"the pods of {drain.node.name} are out of sight, nothing is evicted there for now: {why}"
+        self._write("out_of_sight", text, node=drain.node.name)
+
+    def in_sight_again(self, drain: NodeDrain) -> None:
+        self._write("in_sight", f"the pods of {drain.node.name} are in sight again", node=drain.node.name)
+
     def floor(self, before: FloorView | None, now: FloorView) -> None:
         """The floor began to hold us back, or ceased to."""
         held_before, held = before is not None and before.slack < 0, now.slack < 0
