@@ -225,7 +225,7 @@ class Tries:
         self._troubles[name] = (since, now)
         if not getattr(error, "transient", False) or now - since >= patience:
             raise error
-        self._heartbeat.beat(f"node {name} could not be written for now, trying on: {error}")
+        self._heartbeat.beat(f"node {name} could not be written for now, trying on: {error.message}")
         self._call.clock.sleep(self._interval)
 
 

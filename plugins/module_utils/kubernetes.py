@@ -275,7 +275,7 @@ class KubernetesClient:
                 if method not in RETRIED_METHODS or not error.transient or waited >= self._patience:
                     raise
                 if self._heartbeat and not self._call.looking and waited >= self._poll_seconds:
-                    self._heartbeat.beat(f"no answer for now, trying on: {error}")
+                    self._heartbeat.beat(f"no answer for now, trying on: {error.message}")
                 wait = self._pause(error, pause)
             clock.sleep(min(wait, self._patience - waited))
             pause = min(2 * pause, self._longest_pause)
@@ -405,8 +405,10 @@ def _lines(response: Any) -> Iterator[bytes]:
 def _unreachable(host: str, error: Exception) -> KubernetesError:
     """No answer. A certificate that does not verify will not verify later either."""
     certificate = "CERTIFICATE_VERIFY_FAILED" in str(error)
+    # A connection that broke is told twice: ('Connection aborted.', ConnectionResetError(104, 'Connection reset ...')).
+    causes = [cause for cause in error.args if isinstance(cause, Exception)]
     return KubernetesError(
-        f"The Kubernetes API {host} cannot be reached: {error}",
+        f"The Kubernetes API {host} cannot be reached: {causes[-1] if causes else error}",
         status=0,
         text=str(error),
         permanent=certificate,

@@ -73,12 +73,12 @@ def wait_patiently(
         if not heartbeat.due():
             return
         try:
-            heartbeat.beat(f"no answer for now, trying on: {error}" if error else describe(seen))
+            heartbeat.beat(f"no answer for now, trying on: {error.message}" if error else describe(seen))
         except EvergreenError as trouble:
             # Something more was to be read only to be told: that ends no wait.
             if not getattr(trouble, "transient", False):
                 raise
-            heartbeat.beat(f"no answer for now, trying on: {trouble}")
+            heartbeat.beat(f"no answer for now, trying on: {trouble.message}")
 
     try:
         seen, _error = wait_until(

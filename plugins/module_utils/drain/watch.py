@@ -78,7 +78,7 @@ class PodWatch(threading.Thread):
                 if not error.transient and error.status != GONE:
                     self._tell(self._on_error, error)
                     return
-                trouble = "" if error.status == GONE else str(error)
+                trouble = "" if error.status == GONE else error.message
                 began += error.retry_after or 0.0
             except Exception as error:
                 self._tell(self._on_error, error)

@@ -54,7 +54,7 @@ def wait_for_ready(call: Call, *looks: Any, seconds: float = 60, connected: bool
 
 def test_throttling_is_waited_out_and_said(call: Call, tmp_path: Path) -> None:
     assert wait_for_ready(call, THROTTLED, THROTTLED, "ready") == "ready"
-    assert told(tmp_path) == ["no answer for now, trying on: AWS throttles."]
+    assert told(tmp_path) == ["no answer for now, trying on: AWS throttles"]
 
 
 def test_what_will_not_pass_is_raised_at_once(call: Call) -> None:
