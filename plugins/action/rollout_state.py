@@ -21,7 +21,7 @@ class ActionModule(ProgressAction):
     def module_arguments(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         known = {
             "resume_command": resume_command(variables),
-            "restore_command": restore_command(variables),
+            "restore_command": restore_command(variables, arguments),
             "operator": operator(variables),
             "awx_job_id": awx_job_id(variables),
         }

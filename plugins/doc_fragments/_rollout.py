@@ -11,42 +11,6 @@ class ModuleDocFragment:
     # What a rollout is asked for: plugins/module_utils/rollout_options.py, rollout_argument_spec
     DOCUMENTATION = r"""
 options:
-  asg_name:
-    description: Name of the Auto Scaling group that is the node group.
-    type: str
-    required: true
-  state:
-    description: Where the checkpoint is kept.
-    type: dict
-    default: {}
-    suboptions:
-      store:
-        description:
-          - V(file) keeps checkpoints below O(state.dir) as C(<account>/<region>/<cluster>/<group>.json), readable by
-            their owner only.
-          - V(configmap) keeps each in a ConfigMap of the cluster, C(evergreen-eks-<group>), which takes the rights to
-            get, create and update it.
-          - V(s3) keeps each as an object of O(state.bucket), by conditional writes, which take botocore 1.35.69 or
-            newer and the permissions C(s3:GetObject), C(s3:PutObject), C(s3:DeleteObject) and C(s3:ListBucket).
-        type: str
-        choices: [file, configmap, s3]
-        default: file
-      dir:
-        description:
-          - Directory of the checkpoints, and with every store of the journal.
-          - Without it C(${XDG_STATE_HOME:-~/.local/state}/evergreen.eks).
-        type: path
-      namespace:
-        description: Namespace of the ConfigMaps.
-        type: str
-        default: kube-system
-      bucket:
-        description: The S3 bucket, needed with the store V(s3).
-        type: str
-      prefix:
-        description: What the keys in the bucket begin with.
-        type: str
-        default: evergreen.eks
   settings:
     description: What the rollout is asked for. Every part has the default of the role's variable of that name.
     type: dict

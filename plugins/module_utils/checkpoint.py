@@ -78,11 +78,20 @@ class Marks:
     unavailable: int = 0
     zones: Mapping[str, int] = field(default_factory=dict)
     holder: str = ""
+    cluster: str = ""  # beginning of the cluster's UID
+    given_up: bool = False  # it is being put back
 
     def as_tags(self) -> dict[str, str]:
         """The tags, in characters that every AWS service takes: letters, digits, spaces and + - = . _ : / @"""
         tags = {
-            RUN_TAG: _words(id=self.run_id, target=self.target, started=self.started, by=self.holder),
+            RUN_TAG: _words(
+                id=self.run_id,
+                target=self.target,
+                started=self.started,
+                by=self.holder,
+                **{"in": self.cluster},
+                given_up="yes" if self.given_up else "",
+            ),
             LEDGER_TAG: _ledger_words(self.ledger),
             LIMITS_TAG: _words(surge=self.surge, unavailable=self.unavailable),
             ZONES_TAG: _words(**dict(sorted(self.zones.items()))),
@@ -101,14 +110,19 @@ class Marks:
 
 @dataclass(frozen=True)
 class MemberMark:
-    """What our tag on an instance says: is it to go, and had its user protected it from scale-in."""
+    """What our tag on an instance says: is it to go, had its user protected it from scale-in, did the run launch it.
+
+    What the run launched is marked only once it is to go itself.
+    """
 
     run_id: str
     replace: bool
     protected: bool
+    launched: bool = False
 
     def __str__(self) -> str:
-        return _words(run=self.run_id, replace=_yes(self.replace), protected=_yes(self.protected))
+        launched = "yes" if self.launched else ""
+        return _words(run=self.run_id, replace=_yes(self.replace), protected=_yes(self.protected), launched=launched)
 
 
 @dataclass(frozen=True)
@@ -135,6 +149,8 @@ def read_marks(tags: Mapping[str, str]) -> Optional[Marks]:
             target=run["target"],
             started=run["started"],
             holder=run.get("by", ""),
+            cluster=run.get("in", ""),
+            given_up=run.get("given_up") == "yes",
             ledger=_ledger(_parse(tags.get(LEDGER_TAG, ""))),
             surge=int(room.get("surge", 0)),
             unavailable=int(room.get("unavailable", 0)),
@@ -159,7 +175,8 @@ def read_member_mark(tags: Mapping[str, str]) -> Optional[MemberMark]:
     words = _parse(tags.get(MEMBER_TAG, ""))
     if "run" not in words:
         return None
-    return MemberMark(words["run"], words.get("replace") == "yes", words.get("protected") == "yes")
+    said = {name: words.get(name) == "yes" for name in ("replace", "protected", "launched")}
+    return MemberMark(words["run"], **said)
 
 
 # --- the document ------------------------------------------------------------------------------------------------
@@ -203,6 +220,7 @@ class Checkpoint:
     provenance: dict[str, str] = field(default_factory=dict)  # operator, awx_job_id
     holder: str = ""  # label of the playbook run that works on it
     endings: int = 0  # how often that run has come to the end and found something still open
+    given_up: bool = False  # nobody goes any more, everything is put back
     ended: str = ""
 
     @property
@@ -222,7 +240,8 @@ class Checkpoint:
         )
 
     def keep_the_rest(self) -> list[str]:
-        """Select nobody any more; answers the old instances that therefore stay."""
+        """Give the run up: select nobody any more; answers the old instances that therefore stay."""
+        self.given_up = True
         kept = [name for name in self.remaining if self.hosts[name].reason != SURPLUS]
         for name in kept:
             del self.hosts[name]
@@ -290,6 +309,7 @@ def rebuild(marks: Marks, fresh: Checkpoint) -> Checkpoint:
         surge=marks.surge or fresh.surge,
         unavailable=marks.unavailable,
         zones_before=dict(marks.zones) or fresh.zones_before,
+        given_up=marks.given_up,
     )
 
 

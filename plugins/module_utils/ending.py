@@ -15,6 +15,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Checkpoint,
     Obligation,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import untag_group, untag_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
 from ansible_collections.evergreen.eks.plugins.module_utils.resizing import Resize, resize
@@ -26,6 +27,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     take_up,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, describe_target
+from ansible_collections.evergreen.eks.plugins.module_utils.stopping import leftover
 from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import Unfinished
 
 REBALANCE = "AZRebalance"
@@ -85,9 +87,10 @@ def finish(rollout: Rollout) -> dict[str, Any]:
         if checkpoint.endings < ENDINGS and _can_be_put_right(standing):
             rollout.say("again", f"still open, once more: {'; '.join(still_open)}", run=checkpoint.run_id)
             return {"changed": True, "again": True, "open": still_open}
+        deed = "given up" if checkpoint.given_up else "rolled"
         raise Unfinished(
-            f"node group {rollout.asg_name} is rolled but not put back: {'; '.join(still_open)}",
-            remedy="Running it again tries again.",
+            f"node group {rollout.asg_name} is {deed} but not all is put back: {'; '.join(still_open)}",
+            remedy=_advice(standing),
             open=still_open,
         )
     shifted = _shifted(standing)
@@ -99,22 +102,21 @@ def finish(rollout: Rollout) -> dict[str, Any]:
     archive = rollout.store.archive(checkpoint.run_id)
     result = outcome(checkpoint, scene, shifted)
     rollout.say("finished", f"finished: {result['summary']}", run=checkpoint.run_id)
-    return {
-        "changed": True,
-        "again": False,
-        "result": {**result, "checkpoint": archive, "journal": str(rollout.journal)},
-    }
+    asked = leftover(rollout.store) or ""  # too late for this group, in time for those that have not begun
+    places = {"checkpoint": archive, "journal": str(rollout.journal)}
+    return {"changed": True, "again": False, "result": {**result, **places, "stop_request": asked}}
 
 
 def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[str, Any]:
-    """What a finished run did, as data: `rollout_result` of the role."""
+    """What a run did that has come to its end, or was put back, as data: `rollout_result` of the role."""
     new = sorted(
         (h for h in scene.counting if h.instance_id not in checkpoint.members_before), key=lambda h: h.instance_id
     )
     gone = {name: host for name, host in checkpoint.hosts.items() if host.finished and host.reason != SURPLUS}
-    seconds = elapsed(checkpoint.started, checkpoint.ended)
+    began = checkpoint.stages.get("abandon", checkpoint.started) if checkpoint.given_up else checkpoint.started
+    seconds = elapsed(began, checkpoint.ended)
     return {
-        "outcome": "finished",
+        "outcome": "put_back" if checkpoint.given_up else "finished",
         "asg_name": scene.group.name,
         "run_id": checkpoint.run_id,
         "changed": True,
@@ -135,9 +137,18 @@ def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[st
         "sizes_after": scene.group.sizes,
         "shifted": shifted,
         "seconds": seconds,
-        "summary": f"{len(gone)} instances replaced in {seconds} s, desired capacity "
+        "summary": f"{_deeds(checkpoint, len(gone))} in {seconds} s, desired capacity "
         f"{checkpoint.sizes_before['desired_capacity']} -> {scene.group.desired_capacity}",
     }
+
+
+def _deeds(checkpoint: Checkpoint, gone: int) -> str:
+    """What was done, in words."""
+    if not checkpoint.given_up:
+        return f"{counted(gone, 'instance')} replaced"
+    surplus = sum(1 for host in checkpoint.hosts.values() if host.finished and host.reason == SURPLUS)
+    before = f"{counted(gone, 'old instance')} had been replaced before, " if gone else ""
+    return f"put back: {before}{counted(surplus, 'instance')} of the run's own removed"
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------
@@ -213,7 +224,8 @@ def _still_open(standing: Standing) -> list[str]:
     if _as_left(owed.protects_new, group.protects_new):
         found.append("new instances are still protected from scale-in")
     if len(group.strength) > group.desired_capacity:
-        found.append(f"{len(group.strength)} instances for a desired capacity of {group.desired_capacity}")
+        count = counted(len(group.strength), "instance")
+        found.append(f"{count} for a desired capacity of {group.desired_capacity}")
     elif _to_unprotect(checkpoint, scene):
         found.append(f"{names(_to_unprotect(checkpoint, scene))} still protected from scale-in")
     marked = [scene.nodes[name].name for name in _marked(scene)]
@@ -227,6 +239,23 @@ def _can_be_put_right(standing: Standing) -> bool:
     checkpoint, suspended = standing.checkpoint, standing.scene.group.suspended
     stays = any(name in suspended and _stays(name, standing) for name in checkpoint.obligations.processes)
     return not checkpoint.remaining and not stays
+
+
+def _advice(standing: Standing) -> str:
+    """What helps where running it again would find the same."""
+    group, owed = standing.scene.group, standing.checkpoint.obligations
+    launched = [host for host in standing.scene.counting if host.instance_id not in standing.checkpoint.members_before]
+    if len(group.strength) > group.desired_capacity and not launched:
+        return (
+            "Somebody lowered desired capacity meanwhile, and a run removes only what it was told to: drain and "
+            f"terminate the others yourself, or raise desired capacity to {len(group.strength)}; then run it again."
+        )
+    if REBALANCE in owed.processes and REBALANCE in group.suspended and _stays(REBALANCE, standing):
+        return (
+            f"A rebalance by AWS evicts nobody before it terminates. Even the zones out, or resume {REBALANCE} "
+            "yourself where that does no harm; then run it again."
+        )
+    return "Running it again tries again."
 
 
 def _shifted(standing: Standing) -> list[str]:

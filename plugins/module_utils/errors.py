@@ -15,6 +15,11 @@ def sentence(text: str) -> str:
     return f"{text}." if text else ""
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 instance`, `2 instances`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 class EvergreenError(Exception):
     """What went wrong, in words for a person (message, remedy) and as data for a playbook (reason, details).
 

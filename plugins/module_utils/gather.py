@@ -19,7 +19,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Obligations,
     rebuild,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import WaitTimeout
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import WaitTimeout, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import describe_group
 from ansible_collections.evergreen.eks.plugins.module_utils.orphans import Orphan, by_final_state, find_orphans
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
@@ -68,27 +68,14 @@ def gather(rollout: Rollout, wait: bool = False) -> Gathered:
     scene = look(rollout.aws, rollout.client, rollout.asg_name)
     refuse(rollout.aws, scene, rollout.cluster_name)
     uid = cluster_uid(rollout)
-    found = _found(rollout, scene, uid)
+    found = found_run(rollout, scene, uid)
     if found.checkpoint:
-        return _with_orphans(rollout, _resume(rollout, found.unfinished(scene), uid))
+        return with_orphans(rollout, _resume(rollout, found.unfinished(scene), uid))
     scene = _steady(rollout, scene) if wait else scene
     checkpoint = _begin(rollout, scene, uid, scene.group.desired_capacity)
     _select(rollout, checkpoint, scene)
     gathered = Gathered(scene, checkpoint, resumed=False, notes=found.notes, stale=found.stale)
-    return _with_orphans(rollout, _with_waves(rollout, gathered))
-
-
-def gather_abandoned(rollout: Rollout) -> Optional[Gathered]:
-    """The unfinished run of the node group with nobody selected any more, None where there is none. Saves nothing.
-
-    Raises CheckpointError and StoreError for a checkpoint that cannot be used.
-    """
-    scene = look(rollout.aws, rollout.client, rollout.asg_name)
-    found = _found(rollout, scene, cluster_uid(rollout))
-    if found.checkpoint is None:
-        return None
-    found.checkpoint.keep_the_rest()
-    return _with_orphans(rollout, found.unfinished(scene))
+    return with_orphans(rollout, _with_waves(rollout, gathered))
 
 
 def cluster_uid(rollout: Rollout) -> str:
@@ -97,7 +84,7 @@ def cluster_uid(rollout: Rollout) -> str:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """The run that was not finished, if there is one; and the run whose checkpoint is not that one's, if there is."""
 
     checkpoint: Optional[Checkpoint]
@@ -108,17 +95,18 @@ class _Found:
         return Gathered(scene, self.checkpoint, resumed=True, notes=self.notes, stale=self.stale)
 
 
-def _found(rollout: Rollout, scene: Scene, uid: str) -> _Found:
-    """The run that was not finished, brought up to date, from its checkpoint or else from its marks."""
+def found_run(rollout: Rollout, scene: Scene, uid: str) -> Found:
+    """The run that was not finished, brought up to date, from its checkpoint or else from its marks.
+
+    Raises CheckpointError and StoreError for a checkpoint, or marks, that cannot be used.
+    """
     known = rollout.store.load()
     known = None if known and known.ended else known  # ended, only not archived any more
-    if known and known.cluster["uid"] != uid:
-        raise CheckpointError(
-            f"the checkpoint {rollout.store.place} belongs to another cluster of the name {rollout.cluster_name}",
-            reason="checkpoint_foreign",
-            remedy="Check which cluster you are connected to, or move the checkpoint away",
-        )
     marks, notes, stale = scene.marks, [], ""
+    if known and known.cluster["uid"] != uid:
+        raise _of_another_cluster(rollout, f"checkpoint {rollout.store.place}", "the checkpoint")
+    if marks and not uid.startswith(marks.cluster):
+        raise _of_another_cluster(rollout, f"run {marks.run_id} of node group {rollout.asg_name}", "its tags")
     if known and (marks is None or marks.run_id != known.run_id):
         notes.append(why_stale(known, marks, scene.member_marks(known.run_id), rollout.store.place))
         known, stale = None, known.run_id
@@ -127,7 +115,15 @@ def _found(rollout: Rollout, scene: Scene, uid: str) -> _Found:
         known = _rebuilt(rollout, scene, marks, uid)
     if known:
         bring_up_to_date(rollout, known, scene)
-    return _Found(known, tuple(notes), stale)
+    return Found(known, tuple(notes), stale)
+
+
+def _of_another_cluster(rollout: Rollout, what: str, where: str) -> CheckpointError:
+    return CheckpointError(
+        f"the {what} belongs to another cluster than {rollout.cluster_name} as you are connected to it",
+        reason="checkpoint_foreign",
+        remedy=f"Check which cluster you are connected to, or take {where} away",
+    )
 
 
 def _resume(rollout: Rollout, unfinished: Gathered, uid: str) -> Gathered:
@@ -135,6 +131,9 @@ def _resume(rollout: Rollout, unfinished: Gathered, uid: str) -> Gathered:
     checkpoint, scene, notes = unfinished.checkpoint, unfinished.scene, unfinished.notes
     if rollout.settings.ignore_checkpoint:
         notes += ("the nodes are selected anew, as asked; what must be put back is kept",)
+        checkpoint = _anew(rollout, scene, checkpoint, uid)
+    elif checkpoint.given_up:
+        notes += (f"run {checkpoint.run_id} was given up, but not put back yet: the nodes are selected anew",)
         checkpoint = _anew(rollout, scene, checkpoint, uid)
     if any(checkpoint.hosts[name].reason != SURPLUS for name in checkpoint.remaining):
         same_target(checkpoint, scene)  # where nobody is left to replace there is only to put back
@@ -173,29 +172,38 @@ def _rebuilt(rollout: Rollout, scene: Scene, marks: Marks, uid: str) -> Checkpoi
     The mark to be replaced was put on every selected instance before the first change, so that nothing that was
     launched afterwards can be selected.
     """
-    own = max(1, scene.group.desired_capacity - marks.ledger.held)
+    own = marks.ledger.own or max(1, scene.group.desired_capacity - marks.ledger.held)
     checkpoint = rebuild(marks, _begin(rollout, scene, uid, own))
     member_marks = scene.member_marks(marks.run_id)
-    checkpoint.members_before = sorted(member_marks)
+    checkpoint.members_before = sorted(name for name, mark in member_marks.items() if not mark.launched)
     checkpoint.sizes_before = _sizes_before(scene, marks.obligations, own)
     checkpoint.hosts = {
-        name: _progress(scene, name, "selected") for name, mark in sorted(member_marks.items()) if mark.replace
+        name: _progress(scene, name, SURPLUS if mark.launched else "selected")
+        for name, mark in sorted(member_marks.items())
+        if mark.replace
     }
-    begun = tuple(host.instance_id for host in scene.hosts if host.ours and host.instance_id in checkpoint.hosts)
-    checkpoint.waves = [Wave(1, len(begun), begun)] if begun else []
+    surplus = tuple(name for name, host in checkpoint.hosts.items() if host.reason == SURPLUS)
+    begun = tuple(name for name in _cordoned(scene, checkpoint) if name not in surplus)
+    known = [instances for instances in (begun, surplus) if instances]
+    checkpoint.waves = [Wave(number, len(instances), instances) for number, instances in enumerate(known, 1)]
     return checkpoint
 
 
 def _anew(rollout: Rollout, scene: Scene, known: Checkpoint, uid: str) -> Checkpoint:
     """A new selection under the old obligations."""
     fresh = _begin(rollout, scene, uid, max(1, scene.group.desired_capacity - known.ledger.held))
-    known.hosts, known.waves = {}, []
+    known.hosts, known.waves, known.given_up = {}, [], False
     known.target, known.target_text = fresh.target, fresh.target_text
     known.surge, known.unavailable = fresh.surge, fresh.unavailable
     _select(rollout, known, scene)
-    begun = tuple(host.instance_id for host in scene.hosts if host.ours and host.instance_id in known.hosts)
+    begun = _cordoned(scene, known)
     known.waves = [Wave(1, len(begun), begun)] if begun else []
     return known
+
+
+def _cordoned(scene: Scene, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The selected instances that we cordoned already."""
+    return tuple(host.instance_id for host in scene.hosts if host.ours and host.instance_id in checkpoint.hosts)
 
 
 def _select(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> None:
@@ -221,7 +229,7 @@ def _with_waves(rollout: Rollout, gathered: Gathered) -> Gathered:
     return gathered
 
 
-def _with_orphans(rollout: Rollout, gathered: Gathered) -> Gathered:
+def with_orphans(rollout: Rollout, gathered: Gathered) -> Gathered:
     """What was detached from this group and not ended is named, whether or not this run comes to end it."""
     orphans = find_orphans(rollout.aws, gathered.scene.group)
     return replace(gathered, orphans=tuple(orphans), notes=(*gathered.notes, *map(str, orphans)))
@@ -292,7 +300,7 @@ def summary(gathered: Gathered) -> list[str]:
     checkpoint, scene = gathered.checkpoint, gathered.scene
     group = scene.group
     notes = [f"{group.name}: {note}" for note in gathered.notes]
-    where = f"{group.name}: {len(scene.counting)} instances, target {describe_target(scene.target)}"
+    where = f"{group.name}: {counted(len(scene.counting), 'instance')}, target {describe_target(scene.target)}"
     if gathered.nothing_to_do:
         return [where, f"{group.name}: nothing to do, no instance is selected", *notes]
     done = [name for name, host in checkpoint.hosts.items() if host.finished]
@@ -306,7 +314,7 @@ def summary(gathered: Gathered) -> list[str]:
         if wave.finished
     ]
     lines.append(
-        f"{group.name}: {len(checkpoint.remaining)} to replace in {len(ahead)} waves of "
+        f"{group.name}: {len(checkpoint.remaining)} to replace in {counted(len(ahead), 'wave')} of "
         f"{'+'.join(map(str, ahead)) or 'none'}, up to {checkpoint.surge} extra and {checkpoint.unavailable} missing"
     )
     return lines + notes

@@ -7,10 +7,20 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS
 from ansible_collections.evergreen.eks.plugins.module_utils.ending import to_put_back
-from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, gather_abandoned
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
+from ansible_collections.evergreen.eks.plugins.module_utils.gather import (
+    Gathered,
+    cluster_uid,
+    found_run,
+    with_orphans,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import instance_and_node
 from ansible_collections.evergreen.eks.plugins.module_utils.orphans import by_final_state
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Standing, names
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import look, refuse_to_put_back
 from ansible_collections.evergreen.eks.plugins.module_utils.stages import (
     archive_ended,
     begin_journal,
@@ -21,6 +31,21 @@ from ansible_collections.evergreen.eks.plugins.module_utils.stages import (
     set_stale_aside,
     surplus_hosts,
 )
+
+
+def gather_abandoned(rollout: Rollout) -> Optional[Gathered]:
+    """The unfinished run of the node group with nobody selected any more, None where there is none. Saves nothing.
+
+    Raises GroupRefused for a group that others are changing, CheckpointError and StoreError for a checkpoint that
+    cannot be used.
+    """
+    scene = look(rollout.aws, rollout.client, rollout.asg_name)
+    found = found_run(rollout, scene, cluster_uid(rollout))
+    if found.checkpoint is None:
+        return None
+    refuse_to_put_back(rollout.aws, scene)
+    found.checkpoint.keep_the_rest()
+    return with_orphans(rollout, found.unfinished(scene))
 
 
 def abandon(rollout: Rollout) -> dict[str, Any]:
@@ -62,9 +87,11 @@ def way_back(rollout: Rollout, found: Optional[Gathered]) -> dict[str, Any]:
             "summary": [f"{rollout.asg_name}: nothing to put back, no run is unfinished here"],
         }
     checkpoint, scene = found.checkpoint, found.scene
-    group = scene.group
-    own = group.desired_capacity - checkpoint.ledger.held
+    own = scene.group.desired_capacity - checkpoint.ledger.held
+    leaving = [host.instance_id for host in surplus_hosts(checkpoint, scene)]
     back = to_put_back(Standing(checkpoint, scene), own)
+    for what in ("unprotect_instance_ids", "node_instance_ids"):
+        back[what] = [name for name in back[what] if name not in leaving]
     plan = {
         "asg_name": rollout.asg_name,
         "outcome": "planned",
@@ -72,7 +99,7 @@ def way_back(rollout: Rollout, found: Optional[Gathered]) -> dict[str, Any]:
         "nothing_to_do": False,
         "run_id": checkpoint.run_id,
         "uncordon_instance_ids": cordoned_in_vain(checkpoint, scene),
-        "remove_instance_ids": [host.instance_id for host in surplus_hosts(checkpoint, scene)],
+        "remove_instance_ids": leaving,
         "desired_capacity": own,
         "orphans": by_final_state(found.orphans),
         "notes": list(found.notes),
@@ -83,23 +110,39 @@ def way_back(rollout: Rollout, found: Optional[Gathered]) -> dict[str, Any]:
 
 def _summary(plan: dict[str, Any], found: Gathered) -> list[str]:
     """The way back in lines, the first names the run."""
-    group, checkpoint = found.scene.group, found.checkpoint
-    lines = [f"run {checkpoint.run_id} of {checkpoint.started} is given up, its old nodes stay", *plan["notes"]]
+    lines = [_given_up(found), *plan["notes"]]
     if plan["uncordon_instance_ids"]:
-        lines.append(f"uncordon {names(plan['uncordon_instance_ids'])}")
+        lines.append(f"uncordon {_named(found, plan['uncordon_instance_ids'])}")
     if plan["remove_instance_ids"]:
-        lines.append(f"drain and remove what the run launched: {names(plan['remove_instance_ids'])}")
-    lines += _size_lines(plan, group)
+        lines.append(f"drain and remove what the run launched: {_named(found, plan['remove_instance_ids'])}")
+    lines += _size_lines(plan, found.scene.group)
     if plan["processes"]:
         lines.append(f"resume {', '.join(plan['processes'])}")
-    if plan["unprotect_instance_ids"]:
-        lines.append(f"take our protection from scale-in off {len(plan['unprotect_instance_ids'])} instances")
-    if plan["node_instance_ids"]:
-        lines.append(f"take our marks off {len(plan['node_instance_ids'])} nodes")
+    unprotected, marked = len(plan["unprotect_instance_ids"]), len(plan["node_instance_ids"])
+    if unprotected:
+        lines.append(f"take our protection from scale-in off {counted(unprotected, 'instance')}")
+    if marked:
+        lines.append(f"take our marks off {counted(marked, 'node')}")
     return lines
 
 
-def _size_lines(plan: dict[str, Any], group: Any) -> list[str]:
+def _given_up(found: Gathered) -> str:
+    """Which run it is, how many of the instances of its beginning stay, and how many it has replaced."""
+    checkpoint = found.checkpoint
+    replaced = sum(1 for host in checkpoint.hosts.values() if host.finished and host.reason != SURPLUS)
+    staying = sum(1 for host in found.scene.present if host.instance_id in checkpoint.members_before)
+    gone = f", {counted(replaced, 'instance')} that it replaced will not come back" if replaced else ""
+    run = f"run {checkpoint.run_id}, started {checkpoint.started}, is given up"
+    return f"{run}: {counted(staying, 'old instance')} {'stays' if staying == 1 else 'stay'}{gone}"
+
+
+def _named(found: Gathered, instance_ids: list[str]) -> str:
+    """The first few of them, with their nodes."""
+    nodes = {host.instance_id: host.node or "" for host in found.scene.hosts}
+    return names([instance_and_node(name, nodes.get(name, "")) for name in instance_ids])
+
+
+def _size_lines(plan: dict[str, Any], group: Group) -> list[str]:
     sizes = [
         ("desired capacity", group.desired_capacity, plan["desired_capacity"]),
         ("maximum size", group.max_size, plan["max_size"]),

@@ -35,7 +35,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.departure import (
     position,
     refuse_below_min,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, WaitTimeout
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, WaitTimeout, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     Group,
     Instance,
@@ -393,10 +393,10 @@ class Removal:
         self._tell("stopping" if stops else "terminating", accepted, counted=False)
 
     def _on_their_way(self, sight: Sight) -> str:
-        """`2 instances on their way out: i-1 is Terminating:Wait, ...` (the first five)."""
+        """`2 instances on the way out: i-1 is Terminating:Wait, ...` (the first five)."""
         words = [f"{item}: {self._position(item, sight).message}" for item in self._open()]
         more = f", and {len(words) - 5} more" if len(words) > 5 else ""
-        return f"{len(words)} instances on their way out: {', '.join(words[:5])}{more}"
+        return f"{counted(len(words), 'instance')} on the way out: {', '.join(words[:5])}{more}"
 
     # --- the answer ---
 

@@ -41,6 +41,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.scene import (
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, Store
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
+SHORT_UID = 8  # digits of a cluster's UID: enough to tell clusters apart, short enough for a tag
 SHORT_FINGERPRINT = 23  # "sha256:" and 16 digits: enough to tell targets apart, short enough for a tag
 
 
@@ -254,6 +255,8 @@ def marks_of(checkpoint: Checkpoint) -> Marks:
         unavailable=checkpoint.unavailable,
         zones=checkpoint.zones_before,
         holder=checkpoint.holder,
+        cluster=checkpoint.cluster["uid"][:SHORT_UID],
+        given_up=checkpoint.given_up,
     )
 
 

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the evergreen.eks project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options that rollout_plan_info and rollout_state share, and the rollout that they name."""
+"""The options that the modules of a rollout share, and the rollout that they name."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes_connectio
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Settings
 from ansible_collections.evergreen.eks.plugins.module_utils.store import (
     Place,
+    Store,
     cluster_folder,
     default_directory,
     journal_path,
@@ -26,8 +27,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.stores import store_
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, waiting_argument_spec
 
 
-def rollout_argument_spec(**own: Any) -> dict[str, Any]:
-    """The options of doc fragment C(evergreen.eks._rollout), the connection's and the module's own."""
+def state_argument_spec(**own: Any) -> dict[str, Any]:
+    """The options of doc fragment C(evergreen.eks._state), the connection's and the module's own."""
     return kubernetes_argument_spec(
         asg_name={"type": "str", "required": True},
         state={
@@ -42,6 +43,14 @@ def rollout_argument_spec(**own: Any) -> dict[str, Any]:
                 "prefix": {"type": "str", "default": "evergreen.eks"},
             },
         },
+        **waiting_argument_spec(),
+        **own,
+    )
+
+
+def rollout_argument_spec(**own: Any) -> dict[str, Any]:
+    """The same with the options of doc fragment C(evergreen.eks._rollout)."""
+    return state_argument_spec(
         settings={
             "type": "dict",
             "default": {},
@@ -60,9 +69,19 @@ def rollout_argument_spec(**own: Any) -> dict[str, Any]:
                 "lock_wait": {"type": "float", "default": 90},
             },
         },
-        **waiting_argument_spec(),
         **own,
     )
+
+
+def stored_run(params: dict[str, Any], call: Call) -> tuple[Aws, KubernetesClient, Place, Store]:
+    """The node group that a module's options name, and where its checkpoint is. Raises InvalidInput."""
+    if not params["cluster_name"]:
+        raise InvalidInput("cluster_name is not set", remedy="Name the EKS cluster whose nodes these are")
+    aws = Aws(params, call)
+    client = KubernetesClient.connect(params, aws, call)
+    place = Place(aws.account, aws.region, params["cluster_name"], params["asg_name"])
+    state = {**params["state"], "dir": _directory(params)}
+    return aws, client, place, store_of(state, place, aws, client, call, params["poll_seconds"])
 
 
 def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
@@ -77,23 +96,19 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
         raise InvalidInput(
             f"suspend_processes names {', '.join(unknown)}", remedy=f"The processes are {', '.join(sorted(PROCESSES))}"
         )
-    if not params["cluster_name"]:
-        raise InvalidInput("cluster_name is not set", remedy="Name the EKS cluster whose nodes these are")
-    aws = Aws(params, call)
-    client = KubernetesClient.connect(params, aws, call)
-    directory = params["state"]["dir"] or default_directory()
+    aws, client, place, store = stored_run(params, call)
+    directory = _directory(params)
     holder = Holder.here(
         call.lifeline,
         operator=params.get("operator") or "",
         since=call.clock.timestamp(),
         job=params.get("awx_job_id") or "",
     )
-    place = Place(aws.account, aws.region, params["cluster_name"], params["asg_name"])
     return Rollout(
         aws=aws,
         client=client,
         call=call,
-        store=store_of({**params["state"], "dir": directory}, place, aws, client, call, params["poll_seconds"]),
+        store=store,
         place=place,
         journal=journal_path(directory, place),
         settings=settings,
@@ -101,6 +116,10 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
         take_hold=_lock(client, call, holder, place, directory, settings),
         hold=params.get("lease") or "",
     )
+
+
+def _directory(params: dict[str, Any]) -> str:
+    return params["state"]["dir"] or default_directory()
 
 
 def _lock(

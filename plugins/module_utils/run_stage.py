@@ -10,7 +10,15 @@ from typing import Any, Mapping
 from ansible_collections.evergreen.eks.plugins.module_utils import ending, going_back, stages
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_of
-from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import LastWords, fail, unfinished
+from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import (
+    UNREADABLE,
+    LastWords,
+    Progress,
+    Unfinished,
+    fail,
+    stopped_between,
+    unfinished,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 IN_A_WAVE = {"scale_up": stages.scale_up, "cordon": stages.cordon, "detach": stages.detach}
@@ -36,14 +44,30 @@ def enter(params: dict[str, Any], call: Call) -> dict[str, Any]:
         answer = IN_A_WAVE[stage](rollout, params["wave"])
     else:
         answer = OF_THE_RUN[stage](rollout)
+    if stage == "finished" and not answer["again"]:
+        answer["result"]["stopped"] = stopped_between(answer["result"], params["resume_command"] or "")
     return {**answer, "journal": str(rollout.journal), "checkpoint": rollout.store.place}
 
 
 def _fail(params: Mapping[str, Any], call: Call) -> None:
-    """Fail with where the run stopped and the ways on and back, also when AWS or Kubernetes do not answer any more."""
+    """Fail with where the run stopped and the ways on and back, also when AWS or Kubernetes do not answer any more.
+
+    The words are shown line by line first: the message of a failure is one long line to most callbacks.
+    """
+    try:
+        _say_last(params, call)
+    except Unfinished as failure:
+        for line in failure.details["last_words"]:
+            call.journal.write("failed", text=line, group=params["asg_name"], stage=params["failed_stage"])
+        raise
+
+
+def _say_last(params: Mapping[str, Any], call: Call) -> None:
     words = LastWords(
         stage=params["failed_stage"],
         cause=params["cause"],
+        reason=params["cause_reason"],
+        begun=params["begun"],
         resume_command=params["resume_command"] or "",
         restore_command=params["restore_command"] or "",
     )
@@ -51,5 +75,6 @@ def _fail(params: Mapping[str, Any], call: Call) -> None:
         # Last words come promptly, also in the outage that they are about.
         rollout = rollout_of(dict(params), call.in_a_hurry())
     except EvergreenError:
-        raise unfinished(params["asg_name"], params["cluster_name"], words) from None
+        progress = Progress(lines=(UNREADABLE,) if words.begun else ())
+        raise unfinished(params["asg_name"], params["cluster_name"], words, progress) from None
     fail(rollout, words)

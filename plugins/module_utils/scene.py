@@ -104,6 +104,11 @@ def refuse_refreshed(aws: Aws, scene: Scene) -> None:
     _raise(scene, _refresh(aws, scene.group))
 
 
+def refuse_to_put_back(aws: Aws, scene: Scene) -> None:
+    """Raise GroupRefused where a run's changes cannot be taken back, because others are changing more."""
+    _raise(scene, _deletion(scene.group) or _refresh(aws, scene.group))
+
+
 def refuse_deleted(scene: Scene) -> None:
     """Raise GroupRefused where somebody has begun to delete the group."""
     _raise(scene, _deletion(scene.group))

@@ -20,7 +20,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Obligation,
     Obligations,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, as_plan, gather
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import scaling_activities, tag_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
@@ -35,6 +35,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     take_up,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, latest, look, refuse_refreshed
+from ansible_collections.evergreen.eks.plugins.module_utils.stopping import heed, leftover
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, Journal, wait_until
 
 
@@ -42,12 +43,6 @@ class CanaryFailed(EvergreenError):
     """A new node stopped being Ready while the canary stood."""
 
     default_reason = "canary_failed"
-
-
-class Stopped(EvergreenError):
-    """Somebody asked for the run to stop; it did, after the nodes in hand."""
-
-    default_reason = "stopped"
 
 
 def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[str, Any]:
@@ -119,9 +114,8 @@ def begin_journal(rollout: Rollout, journal: Journal, kind: str, text: str, gath
 
 def forget_stop_request(rollout: Rollout) -> None:
     """A request to stop is for the run before: this one was started after it."""
-    request = rollout.store.stop_request()
+    request = leftover(rollout.store)
     if request is not None:
-        rollout.store.clear_stop()
         rollout.say("stop_cleared", f"the request to stop ({request}) was for an earlier run and is taken off")
 
 
@@ -134,10 +128,9 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
         checkpoint.replace_wave(replace(wave, finished=True))
         rollout.save(checkpoint, standing.scene)
         return {"changed": False, "finished": True, **_wave_facts(checkpoint, wave)}
-    if not _begun(checkpoint, wave):
-        _heed_stop_request(rollout, checkpoint, number)
-        if not _is_surplus(checkpoint, wave):
-            refuse_refreshed(rollout.aws, standing.scene)
+    _heed_stop_request(rollout, checkpoint, wave)
+    if not _begun(checkpoint, wave) and not _is_surplus(checkpoint, wave):
+        refuse_refreshed(rollout.aws, standing.scene)
     _bake(rollout, standing, number)
     _same_target_for(standing, wave)
     standing = resize(rollout, standing, lambda now: _resize(now, number), only_raise=True)
@@ -168,6 +161,7 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
     wave = checkpoint.wave(number)
+    _heed_stop_request(rollout, checkpoint, wave)
     _same_target_for(standing, wave)
     if not wave.instances:
         free = [name for name in checkpoint.remaining if not _in_another_wave(checkpoint, name, number)]
@@ -246,7 +240,8 @@ def give_up(rollout: Rollout) -> dict[str, Any]:
     mark_members(rollout, checkpoint, scene, resumed=True)
     rollout.save(checkpoint, scene)
     if kept:
-        rollout.say("give_up", f"{len(kept)} old instances stay: {names(kept)}", run=checkpoint.run_id, kept=kept)
+        text = f"{counted(len(kept), 'old instance')} kept: {names(kept)}"
+        rollout.say("give_up", text, run=checkpoint.run_id, kept=kept)
     return {"changed": bool(kept), "instance_ids": cordoned_in_vain(checkpoint, scene)}
 
 
@@ -265,7 +260,7 @@ def _obligations(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Obli
 
 
 def mark_members(rollout: Rollout, checkpoint: Checkpoint, scene: Scene, resumed: bool) -> None:
-    """Tag every member of the start: is it to go, and had its user protected it from scale-in."""
+    """Tag every member of the start, and whoever else goes: is it to go, had its user protected it from scale-in."""
     existing = scene.member_marks(checkpoint.run_id)
     wanted: dict[str, list[str]] = {}
     for host in scene.present:
@@ -273,7 +268,8 @@ def mark_members(rollout: Rollout, checkpoint: Checkpoint, scene: Scene, resumed
         if mark is None and resumed and host.instance_id not in checkpoint.hosts:
             continue  # launched by this run, to stay
         was_protected = mark.protected if mark else _protected_before(host.protected, checkpoint, resumed)
-        fresh = MemberMark(checkpoint.run_id, host.instance_id in checkpoint.remaining, was_protected)
+        launched = mark.launched if mark else host.instance_id not in checkpoint.members_before
+        fresh = MemberMark(checkpoint.run_id, host.instance_id in checkpoint.remaining, was_protected, launched)
         if fresh != mark:
             wanted.setdefault(str(fresh), []).append(host.instance_id)
     for text, instances in wanted.items():
@@ -302,14 +298,10 @@ def _begun(checkpoint: Checkpoint, wave: Wave) -> bool:
     return any(checkpoint.hosts[name].times for name in wave.instances)
 
 
-def _heed_stop_request(rollout: Rollout, checkpoint: Checkpoint, number: int) -> None:
-    """Raise Stopped where somebody asked for that."""
-    request = rollout.store.stop_request()
-    if request is not None:
-        raise Stopped(
-            f"the run was asked to stop ({request}); it did before wave {number} of {len(checkpoint.waves)}",
-            remedy="The next run goes on, and takes the request off",
-        )
+def _heed_stop_request(rollout: Rollout, checkpoint: Checkpoint, wave: Wave) -> None:
+    """Raise Stopped where somebody asked for that, unless nodes of this wave are in hand already, or are too many."""
+    if not _begun(checkpoint, wave) and not _is_surplus(checkpoint, wave):
+        heed(rollout.store, f"wave {wave.number} of {len(checkpoint.waves)}")
 
 
 def _in_another_wave(checkpoint: Checkpoint, instance_id: str, number: int) -> bool:
@@ -379,7 +371,7 @@ def _bake(rollout: Rollout, standing: Standing, number: int) -> None:
     end = clock.now() + left
     proven: set[str] = set()
     wait_until(
-        lambda: _check_canary(rollout, checkpoint, proven),
+        lambda: _watch_canary(rollout, checkpoint, proven, number),
         lambda _seen: clock.now() >= end,
         clock=clock,
         deadline=Deadline(clock, 0),
@@ -388,8 +380,9 @@ def _bake(rollout: Rollout, standing: Standing, number: int) -> None:
     checkpoint.stages["baked"] = clock.timestamp()
 
 
-def _check_canary(rollout: Rollout, checkpoint: Checkpoint, proven: set[str]) -> None:
-    """Raise CanaryFailed when a new node that was seen Ready (`proven`, added to here) is so no more."""
+def _watch_canary(rollout: Rollout, checkpoint: Checkpoint, proven: set[str], number: int) -> None:
+    """Raise CanaryFailed when a new node that was seen Ready (`proven`, added to here) is so no more, or Stopped."""
+    _heed_stop_request(rollout, checkpoint, checkpoint.wave(number))
     scene = look(rollout.aws, rollout.client, rollout.asg_name)
     new = [host for host in scene.counting if host.instance_id not in checkpoint.members_before]
     fallen = [host for host in new if host.instance_id in proven and not host.ready]
@@ -445,7 +438,8 @@ def _surplus_wave(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Opt
     wave = Wave(number, len(chosen), tuple(host.instance_id for host in chosen))
     checkpoint.waves.append(wave)
     mark_members(rollout, checkpoint, scene, resumed=True)
-    rollout.say("surplus", f"{len(chosen)} surplus instances go: {names(list(wave.instances))}", run=checkpoint.run_id)
+    text = f"{counted(len(chosen), 'instance')} too many, to be removed: {names(list(wave.instances))}"
+    rollout.say("surplus", text, run=checkpoint.run_id)
     return wave
 
 

@@ -40,6 +40,7 @@ extends_documentation_fragment:
   - evergreen.eks._aws
   - evergreen.eks._kubernetes
   - evergreen.eks._rollout
+  - evergreen.eks._state
   - evergreen.eks._waiting
 seealso:
   - module: evergreen.eks.rollout_state
@@ -183,8 +184,8 @@ plan:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.evergreen.eks.plugins.module_utils.gather import as_plan, gather, gather_abandoned
-from ansible_collections.evergreen.eks.plugins.module_utils.going_back import way_back
+from ansible_collections.evergreen.eks.plugins.module_utils.gather import as_plan, gather
+from ansible_collections.evergreen.eks.plugins.module_utils.going_back import gather_abandoned, way_back
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_argument_spec, rollout_of
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, failures_reported
 

@@ -48,6 +48,14 @@ options:
     description: Why the run stopped, for V(failed).
     type: str
     default: ''
+  cause_reason:
+    description: The same as one word, the RV(ignore:reason) of the task that failed, for V(failed).
+    type: str
+    default: ''
+  begun:
+    description: Whether the run had come beyond its first look, which changes nothing, for V(failed).
+    type: bool
+    default: true
   operator:
     description: Who runs this; found out by itself.
     type: str
@@ -83,9 +91,11 @@ extends_documentation_fragment:
   - evergreen.eks._aws
   - evergreen.eks._kubernetes
   - evergreen.eks._rollout
+  - evergreen.eks._state
   - evergreen.eks._waiting
 seealso:
   - module: evergreen.eks.rollout_plan_info
+  - module: evergreen.eks.rollout_stop
 """
 
 EXAMPLES = r"""
@@ -213,7 +223,7 @@ done:
   type: list
   elements: str
 half_done:
-  description: Those that were begun with, each with the furthest stage.
+  description: Those that were begun with.
   returned: stage=failed
   type: list
   elements: str
@@ -231,6 +241,19 @@ open:
   returned: stage=finished, where something is
   type: list
   elements: str
+last_words:
+  description: Where and why the run stopped, what is done, half done and untouched, how to go on and how to go back.
+  returned: stage=failed
+  type: list
+  elements: str
+resume_command:
+  description: The command that goes on.
+  returned: stage=failed
+  type: str
+restore_command:
+  description: The command that goes back, V("") where there is nothing to go back from.
+  returned: stage=failed
+  type: str
 result:
   description: What the run did; C(rollout_result) of the role.
   returned: stage=finished, unless RV(again)
@@ -256,6 +279,8 @@ def main() -> None:
             wave={"type": "int"},
             failed_stage={"type": "str", "default": ""},
             cause={"type": "str", "default": ""},
+            cause_reason={"type": "str", "default": ""},
+            begun={"type": "bool", "default": True},
             operator={"type": "str"},
             awx_job_id={"type": "str"},
             resume_command={"type": "str"},

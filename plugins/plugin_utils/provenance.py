@@ -13,10 +13,17 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.evergreen.eks.plugins.module_utils.settings import ROLE_VARIABLES
 from ansible_collections.evergreen.eks.plugins.plugin_utils.command_line import printable_command
 
 ROLLOUT = "evergreen.eks.rollout"
 RESTORE = "evergreen.eks.restore"
+# Where the checkpoint is (`eks_state_<name>`), with the defaults, which need not be named.
+STATE = {
+    variable.name.removeprefix("state_"): variable.default
+    for variable in ROLE_VARIABLES
+    if variable.name.startswith("state_")
+}
 
 
 def awx_job_id(variables: Mapping[str, Any]) -> str:
@@ -40,16 +47,21 @@ def resume_command(variables: Mapping[str, Any]) -> str:
     return "relaunch this job" if awx_job_id(variables) else printable_command(sys.argv)
 
 
-def restore_command(variables: Mapping[str, Any]) -> str:
+def restore_command(variables: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     """What to do to put back what this run took: the restore playbook with the same variables.
 
-    A run that is part of somebody's own playbook has its variables there: then only the node group is named.
+    A run that is part of somebody's own playbook has its variables there: then the node group is named, and where its
+    checkpoint is, as the module's options (`arguments`) have them.
     """
     if awx_job_id(variables):
         return f"launch a job of {RESTORE} with the same variables"
     if ROLLOUT in sys.argv:
         return printable_command([RESTORE if word == ROLLOUT else word for word in sys.argv])
-    cluster, group = variables.get("rollout_cluster_name", "CLUSTER"), variables.get("rollout_asg_name", "GROUP")
-    return shlex.join(
-        ["ansible-playbook", RESTORE, "-e", f"eks_cluster_name={cluster}", "-e", f"eks_node_groups={group}"]
-    )
+    state = arguments.get("state") or {}
+    named = {
+        "cluster_name": arguments.get("cluster_name", "CLUSTER"),
+        "node_groups": arguments.get("asg_name", "GROUP"),
+        **{f"state_{name}": state.get(name) for name in STATE if state.get(name) not in (None, "", STATE[name])},
+    }
+    extra = [word for name, value in named.items() for word in ("-e", f"eks_{name}={value}")]
+    return shlex.join(["ansible-playbook", RESTORE, *extra])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from simulator.snapshot import Snapshot
 from simulator.world import World
 
 PLAYBOOK = "evergreen.eks.rollout"
+RESTORE = "evergreen.eks.restore"
 
 
 def variables(world: World, **own: Any) -> dict[str, Any]:
@@ -34,11 +36,23 @@ def roll(world: World, *arguments: str, env: Mapping[str, str] | None = None, **
     return world.playbook(PLAYBOOK, variables(world, **own), *arguments, env=env)
 
 
+def restore(world: World, *arguments: str, env: Mapping[str, str] | None = None, **own: Any) -> Run:
+    """`ansible-playbook evergreen.eks.restore`, to its end."""
+    return world.playbook(RESTORE, variables(world, **own), *arguments, env=env)
+
+
 def roll_until_killed(
-    world: World, service: str, operation: str, *, skip: int = 0, before: bool = False, **own: Any
+    world: World,
+    service: str,
+    operation: str,
+    *,
+    skip: int = 0,
+    before: bool = False,
+    playbook: str = PLAYBOOK,
+    **own: Any,
 ) -> Call:
     """Start the rollout and kill all its processes at the given request: before it is served, or after it was."""
-    process = start_ansible_playbook(world.env(), PLAYBOOK, variables(world, **own), capture=True)
+    process = start_ansible_playbook(world.env(), playbook, variables(world, **own), capture=True)
     seen: list[Call] = []
 
     def kill(call: Call) -> None:
@@ -50,12 +64,27 @@ def roll_until_killed(
     stdout, stderr = process.communicate(timeout=300)
     assert seen, f"no {operation} was seen to kill at:\n{stdout}{stderr}"
     assert process.returncode == -9
+    _let_requests_arrive(world)
     return seen[0]
+
+
+def _let_requests_arrive(world: World) -> None:
+    """What the dead had sent already still reaches the servers."""
+    seen = -1
+    while seen != (now := len(world.record.calls(author="evergreen"))):
+        seen = now
+        time.sleep(0.3)
 
 
 def checkpoints(world: World) -> list[Path]:
     """The checkpoint files of unfinished runs."""
     return [path for path in (world.home / "state").rglob("*.json") if not path.name.endswith(".done.json")]
+
+
+def lose_checkpoints(world: World) -> None:
+    """The checkpoints are gone: what stands on the group, the instances and the nodes must do."""
+    for path in checkpoints(world):
+        path.unlink()
 
 
 def everything_outdated(before: Snapshot) -> dict[str, list[str]]:

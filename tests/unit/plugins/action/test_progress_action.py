@@ -24,8 +24,10 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-OPTIONS = ("journal", "resume_command", "restore_command", "operator", "awx_job_id", "asg_name", "secret")
-module = AnsibleModule(argument_spec={name: {"type": "str"} for name in OPTIONS}, supports_check_mode=True)
+COMMANDS = ("resume_command", "restore_command")
+OPTIONS = ("journal", *COMMANDS, "operator", "awx_job_id", "cluster_name", "asg_name", "secret")
+SPEC = {**{name: {"type": "str"} for name in OPTIONS}, "state": {"type": "dict"}}
+module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
 if module.params["journal"]:
     with open(module.params["journal"], "a") as journal:
         for text in ("started", "half way"):
@@ -151,18 +153,26 @@ def test_a_module_knows_the_process_of_its_playbook(run) -> None:
 def test_the_state_learns_who_started_the_run_and_how_to_go_on(run) -> None:
     outcome = run(
         "rollout_state",
-        {"awx_job_id": "given"},
+        {
+            "awx_job_id": "given",
+            "cluster_name": "{{ cluster }}",
+            "asg_name": "shared",
+            "state": {"store": "configmap", "dir": "", "prefix": "evergreen.eks"},
+        },
         "-e",
         "eks_cluster_name=prod",
         "-e",
         "eks_secret_key=hunter2",
-        vars={"rollout_cluster_name": "prod", "rollout_asg_name": "shared"},
+        vars={"cluster": "prod"},
     )
 
     command = outcome.answer["resume_command"]
     assert command.startswith("ansible-playbook ") and command.endswith("play.yml -e eks_cluster_name=prod")
     back = outcome.answer["restore_command"]
-    assert back == "ansible-playbook evergreen.eks.restore -e eks_cluster_name=prod -e eks_node_groups=shared"
+    assert back == (
+        "ansible-playbook evergreen.eks.restore -e eks_cluster_name=prod -e eks_node_groups=shared "
+        "-e eks_state_store=configmap"
+    )
     assert outcome.answer["operator"] == "ann"
     assert outcome.answer["awx_job_id"] == "given", "what the task says itself is not overwritten"
 

@@ -43,6 +43,8 @@ MARKS = Marks(
     surge=2,
     unavailable=0,
     zones={"eu-central-1a": 2, "eu-central-1b": 2, "eu-central-1c": 2},
+    cluster="0a1b2c3d",
+    given_up=True,
 )
 
 
@@ -97,6 +99,11 @@ class TestMarks:
         mark = MemberMark("run-1", replace=True, protected=False)
         assert read_member_mark({"evergreen.eks/member": str(mark)}) == mark
         assert read_member_mark({"Name": "x"}) is None
+
+    def test_what_the_run_launched_itself_is_told_from_the_members_of_its_start(self):
+        mark = MemberMark("run-1", replace=True, protected=False, launched=True)
+        assert str(mark) == "run=run-1 replace=yes protected=no launched=yes"
+        assert read_member_mark({"evergreen.eks/member": str(mark)}) == mark
 
     def test_instances_that_leave_carry_how(self):
         mark = DepartureMark("run-1", turn=4, decrement=True)

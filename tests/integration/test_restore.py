@@ -1,0 +1,152 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way back from a run that nobody wants to finish, judged by the invariants over the world's own record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from integration.rollouts import RESTORE, lose_checkpoints, problems, restore, roll, roll_until_killed
+from integration.test_rollout import IN_ONE_WAVE, TWO_NODES
+
+from simulator.checks import nothing_changed
+from simulator.world import World
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A request at which a run is killed: before it is served, or after it was; and is its checkpoint lost then."""
+
+    service: str
+    operation: str
+    skip: int = 0
+    before: bool = False
+    lost: bool = False
+
+
+def gone(world: World) -> set[str]:
+    """The instances of the beginning that are members no more, or are on their way out."""
+    now = world.snapshot().groups["shared"].instances
+    leaving = {name for name, instance in now.items() if instance.lifecycle.startswith("Terminating")}
+    return set(world.beginning.groups["shared"].instances) - (set(now) - leaving)
+
+
+def given_up_after(world: World, kill: Kill) -> set[str]:
+    """Start a rollout and kill it; answers the instances that it had taken out by then."""
+    roll_until_killed(world, kill.service, kill.operation, skip=kill.skip, before=kill.before, **IN_ONE_WAVE)
+    if kill.lost:
+        lose_checkpoints(world)
+    return gone(world)
+
+
+def put_back(world: World, replaced: set[str], **expected) -> None:
+    """Restore, and judge: everything is as it was, and nobody is gone but those who had gone already."""
+    run = restore(world)
+    assert run.rc == 0, run.output
+    assert problems(world, {"shared": replaced}, **expected) == []
+
+
+# One kill in each stage. Each run is given up and put back before the next one begins.
+STAGES = [
+    Kill("autoscaling", "^CreateOrUpdateTags$", lost=True),  # reserve
+    Kill("autoscaling", "^UpdateAutoScalingGroup$", skip=2),  # scale_up
+    Kill("kubernetes", "^PATCH nodes$", skip=3, lost=True),  # cordon
+    Kill("kubernetes", "^POST pods/eviction$", skip=1),  # drain
+    Kill("autoscaling", "^TerminateInstanceInAutoScalingGroup$", lost=True),  # terminate
+    Kill("autoscaling", "^ResumeProcesses$"),  # restore
+]
+SOME = [STAGES[3], STAGES[4]]
+
+
+@pytest.mark.parametrize(
+    "stages", [pytest.param(SOME, id="two"), pytest.param(STAGES, id="all", marks=pytest.mark.slow)]
+)
+@pytest.mark.scenario(TWO_NODES)
+def test_given_up_in_any_stage_the_group_is_put_back(world: World, stages: list[Kill]):
+    for kill in stages:
+        replaced = given_up_after(world, kill)
+        calls_so_far = world.record.calls()[-1].number
+        check = restore(world, "--check")
+        assert check.rc == 0, check.output
+        assert "is given up" in check.stdout
+        assert nothing_changed(world.record, since=calls_so_far) == []
+
+        put_back(world, replaced)
+
+    calls_so_far = world.record.calls()[-1].number
+    again = restore(world)
+    assert again.rc == 0, again.output
+    assert "nothing to put back" in again.stdout
+    assert nothing_changed(world.record, since=calls_so_far) == []
+
+
+# The way back is killed as well, and what it had recorded is lost: what it launched and marked to go must still go.
+WAY_BACK = [
+    Kill("autoscaling", "^CreateOrUpdateTags$"),  # given up
+    Kill("kubernetes", "^PATCH nodes$"),  # the first of the old nodes uncordoned
+    Kill("kubernetes", "^POST pods/eviction$"),  # a new node cordoned, its first pod evicted
+    Kill("autoscaling", "^TerminateInstanceInAutoScalingGroup$"),  # the first new one out
+    Kill("autoscaling", "^DeleteTags$"),  # all is back, the marks are going
+]
+
+
+@pytest.mark.parametrize(
+    "kills", [pytest.param(WAY_BACK[2:4], id="two"), pytest.param(WAY_BACK, id="all", marks=pytest.mark.slow)]
+)
+@pytest.mark.scenario(TWO_NODES)
+def test_the_way_back_is_killed_too_and_its_record_lost(world: World, kills: list[Kill]):
+    given_up_after(world, Kill("kubernetes", "^POST pods/eviction$", skip=1))
+    for kill in kills:
+        roll_until_killed(world, kill.service, kill.operation, playbook=RESTORE)
+        lose_checkpoints(world)
+    put_back(world, set())
+
+
+@pytest.mark.scenario(TWO_NODES)
+def test_what_others_changed_before_the_way_back_stays(world: World):
+    """An autoscaler wants one more, Terraform another maximum, and one of the old instances is lost."""
+    given_up_after(world, Kill("kubernetes", "^POST pods/eviction$"))
+    lost = sorted(world.beginning.groups["shared"].instances)[0]
+    world.actors.reset_max("shared", 6)
+    world.actors.set_desired("shared", 5)
+    world.actors.spot_loss(lost)
+    put_back(world, set(), shifted={"shared": {"desired": 1, "max_size": 4}}, gone_otherwise=[lost])
+
+
+@pytest.mark.scenario(TWO_NODES)
+def test_surplus_that_never_came_is_asked_for_no_more(world: World):
+    world.cloud.fail_launches("shared")
+    failed = roll(world, eks_ready_timeout=2, **IN_ONE_WAVE)
+    assert failed.rc != 0
+    assert world.snapshot().groups["shared"].desired == 4
+    put_back(world, set())
+    assert set(world.snapshot().groups["shared"].instances) == set(world.beginning.groups["shared"].instances)
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(TWO_NODES)
+def test_a_rollout_after_half_a_way_back_selects_anew_and_goes_on(world: World):
+    given_up_after(world, Kill("kubernetes", "^POST pods/eviction$"))
+    roll_until_killed(world, "kubernetes", "^PATCH nodes$", playbook=RESTORE)
+    lose_checkpoints(world)
+    run = roll(world, **IN_ONE_WAVE)
+    assert run.rc == 0, run.output
+    assert "was given up, but not put back yet" in run.stdout
+    assert problems(world) == []
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(TWO_NODES)
+def test_a_checkpoint_whose_run_was_put_back_from_elsewhere_is_not_used(world: World):
+    """Somebody restores from another machine; here the checkpoint still speaks of surplus that is long gone."""
+    given_up_after(world, Kill("kubernetes", "^POST pods/eviction$"))
+    elsewhere = restore(world, eks_state_dir=str(world.home / "elsewhere"))
+    assert elsewhere.rc == 0, elsewhere.output
+    check = restore(world, "--check")
+    assert "nothing to put back" in check.stdout
+    run = roll(world, **IN_ONE_WAVE)
+    assert run.rc == 0, run.output
+    assert "it was finished, or put back, from elsewhere" in run.stdout
+    assert problems(world) == []
