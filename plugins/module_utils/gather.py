@@ -52,11 +52,12 @@ class Gathered:
     notes: tuple[str, ...] = ()
     stale: str = ""  # the run of a checkpoint that is not followed, to be set aside before this one is saved
     orphans: tuple[Orphan, ...] = ()
+    swept: bool = True  # else a run was killed with its last steps: marks on instances, or its checkpoint, are left
 
     @property
     def nothing_to_do(self) -> bool:
         """Nobody to replace, and nothing of ours to put back."""
-        return not self.checkpoint.remaining and not self.resumed
+        return not self.checkpoint.remaining and not self.resumed and self.swept
 
 
 def gather(rollout: Rollout, wait: bool = False) -> Gathered:
@@ -74,7 +75,9 @@ def gather(rollout: Rollout, wait: bool = False) -> Gathered:
     scene = _steady(rollout, scene) if wait else scene
     checkpoint = _begin(rollout, scene, uid, scene.group.desired_capacity)
     _select(rollout, checkpoint, scene)
-    gathered = Gathered(scene, checkpoint, resumed=False, notes=found.notes, stale=found.stale)
+    gathered = Gathered(
+        scene, checkpoint, resumed=False, notes=found.notes, stale=found.stale, swept=found.swept(scene)
+    )
     return with_orphans(rollout, _with_waves(rollout, gathered))
 
 
@@ -90,6 +93,11 @@ class Found:
     checkpoint: Optional[Checkpoint]
     notes: tuple[str, ...] = ()
     stale: str = ""
+    ended: bool = False  # a checkpoint says that its run has ended, and was not put aside any more
+
+    def swept(self, scene: Scene) -> bool:
+        """Whether the last run that ended has left nothing of its own, as it was not killed with its last steps."""
+        return not self.ended and not scene.left_marked
 
     def unfinished(self, scene: Scene) -> Gathered:
         return Gathered(scene, self.checkpoint, resumed=True, notes=self.notes, stale=self.stale)
@@ -101,7 +109,8 @@ def found_run(rollout: Rollout, scene: Scene, uid: str) -> Found:
     Raises CheckpointError and StoreError for a checkpoint, or marks, that cannot be used.
     """
     known = rollout.store.load()
-    known = None if known and known.ended else known  # ended, only not archived any more
+    ended = bool(known and known.ended)  # only not archived any more
+    known = None if ended else known
     marks, notes, stale = scene.marks, [], ""
     if known and known.cluster["uid"] != uid:
         raise _of_another_cluster(rollout, f"checkpoint {rollout.store.place}", "the checkpoint")
@@ -115,7 +124,7 @@ def found_run(rollout: Rollout, scene: Scene, uid: str) -> Found:
         known = _rebuilt(rollout, scene, marks, uid)
     if known:
         bring_up_to_date(rollout, known, scene)
-    return Found(known, tuple(notes), stale)
+    return Found(known, tuple(notes), stale, ended)
 
 
 def _of_another_cluster(rollout: Rollout, what: str, where: str) -> CheckpointError:
@@ -303,6 +312,8 @@ def summary(gathered: Gathered) -> list[str]:
     where = f"{group.name}: {counted(len(scene.counting), 'instance')}, target {describe_target(scene.target)}"
     if gathered.nothing_to_do:
         return [where, f"{group.name}: nothing to do, no instance is selected", *notes]
+    if not gathered.swept and not checkpoint.remaining:
+        return [where, f"{group.name}: a run has ended here, its last marks are to be taken off", *notes]
     done = [name for name, host in checkpoint.hosts.items() if host.finished]
     ahead = [wave.size for wave in checkpoint.waves if not wave.finished]
     lines = [where]

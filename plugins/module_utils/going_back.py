@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS
@@ -20,7 +21,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import instance_and_node
 from ansible_collections.evergreen.eks.plugins.module_utils.orphans import by_final_state
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Standing, names
-from ansible_collections.evergreen.eks.plugins.module_utils.scene import look, refuse_to_put_back
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, look, refuse_to_put_back
 from ansible_collections.evergreen.eks.plugins.module_utils.stages import (
     archive_ended,
     begin_journal,
@@ -30,11 +31,25 @@ from ansible_collections.evergreen.eks.plugins.module_utils.stages import (
     open_journal,
     set_stale_aside,
     surplus_hosts,
+    sweep,
 )
 
 
-def gather_abandoned(rollout: Rollout) -> Optional[Gathered]:
-    """The unfinished run of the node group with nobody selected any more, None where there is none. Saves nothing.
+@dataclass(frozen=True)
+class Abandoned:
+    """What there is to go back from: an unfinished run, if there is one, with nobody selected any more."""
+
+    scene: Scene
+    run: Optional[Gathered]
+    swept: bool  # else a run was killed with its last steps: marks on instances, or its checkpoint, are left
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return self.run is None and self.swept
+
+
+def gather_abandoned(rollout: Rollout) -> Abandoned:
+    """The unfinished run of the node group. Saves nothing.
 
     Raises GroupRefused for a group that others are changing, CheckpointError and StoreError for a checkpoint that
     cannot be used.
@@ -42,19 +57,22 @@ def gather_abandoned(rollout: Rollout) -> Optional[Gathered]:
     scene = look(rollout.aws, rollout.client, rollout.asg_name)
     found = found_run(rollout, scene, cluster_uid(rollout))
     if found.checkpoint is None:
-        return None
+        return Abandoned(scene, None, found.swept(scene))
     refuse_to_put_back(rollout.aws, scene)
     found.checkpoint.keep_the_rest()
-    return with_orphans(rollout, found.unfinished(scene))
+    return Abandoned(scene, with_orphans(rollout, found.unfinished(scene)), swept=True)
 
 
 def abandon(rollout: Rollout) -> dict[str, Any]:
     """Hold the cluster and select nobody any more; answers whose cordon is to be taken off first."""
     hold = rollout.take_hold()
     archive_ended(rollout)
-    found = gather_abandoned(rollout)
+    abandoned = gather_abandoned(rollout)
+    found = abandoned.run
     if found is None:
-        return {"changed": False, "plan": way_back(rollout, None), "lease": hold, "instance_ids": []}
+        sweep(rollout, abandoned.scene)
+        done = way_back(rollout, replace(abandoned, swept=True))
+        return {"changed": not abandoned.swept, "plan": done, "lease": hold, "instance_ids": []}
     checkpoint, scene = found.checkpoint, found.scene
     set_stale_aside(rollout, found)
     forget_stop_request(rollout)
@@ -67,24 +85,27 @@ def abandon(rollout: Rollout) -> dict[str, Any]:
     begin_journal(rollout, journal, "abandon", f"run {checkpoint.run_id} is given up: the group is put back", found)
     return {
         "changed": True,
-        "plan": way_back(rollout, found),
+        "plan": way_back(rollout, abandoned),
         "run_id": checkpoint.run_id,
         "lease": hold,
         "instance_ids": cordoned_in_vain(checkpoint, scene),
     }
 
 
-def way_back(rollout: Rollout, found: Optional[Gathered]) -> dict[str, Any]:
+def way_back(rollout: Rollout, abandoned: Abandoned) -> dict[str, Any]:
     """What putting the group back would do, as data and in lines for a person."""
+    found = abandoned.run
     if found is None:
+        what = "nothing to put back, no run is unfinished here"
+        left = "a run has ended here, its last marks are to be taken off"
         return {
             "asg_name": rollout.asg_name,
-            "outcome": "nothing_to_do",
+            "outcome": "nothing_to_do" if abandoned.nothing_to_do else "planned",
             "changed": False,
-            "nothing_to_do": True,
+            "nothing_to_do": abandoned.nothing_to_do,
             "run_id": "",
             "notes": [],
-            "summary": [f"{rollout.asg_name}: nothing to put back, no run is unfinished here"],
+            "summary": [f"{rollout.asg_name}: {what if abandoned.nothing_to_do else left}"],
         }
     checkpoint, scene = found.checkpoint, found.scene
     own = scene.group.desired_capacity - checkpoint.ledger.held

@@ -11,6 +11,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, aws_errors
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
+    ALL_INSTANCE_TAGS,
     Marks,
     MemberMark,
     read_marks,
@@ -77,6 +78,12 @@ class Scene:
         """The marks that this run left on its members."""
         found = {name: read_member_mark(instance.tags) for name, instance in self.instances.items()}
         return {name: mark for name, mark in found.items() if mark and mark.run_id == run_id}
+
+    @property
+    def left_marked(self) -> list[str]:
+        """Instances with marks of a run that the group knows nothing of: it was killed while it took them off."""
+        ours = set(ALL_INSTANCE_TAGS)
+        return [] if self.marks else [name for name, instance in self.instances.items() if ours & set(instance.tags)]
 
     def has_left(self, instance_id: str) -> bool:
         """Is this instance no member any more, or on its way out? Standby and Detaching are not out."""

@@ -10,6 +10,7 @@ from typing import Any, Iterable, Mapping, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils import plan
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
+    ALL_INSTANCE_TAGS,
     DEPARTURE_TAG,
     MEMBER_TAG,
     SURPLUS,
@@ -22,7 +23,11 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, as_plan, gather
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import scaling_activities, tag_instances
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
+    scaling_activities,
+    tag_instances,
+    untag_instances,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Departure, Ledger, Sizes, Wave
 from ansible_collections.evergreen.eks.plugins.module_utils.resizing import Resize, resize
@@ -53,6 +58,9 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     hold = rollout.take_hold()
     archive_ended(rollout)
     gathered = gather(rollout, wait=True)
+    if not gathered.swept:
+        sweep(rollout, gathered.scene)
+        gathered = replace(gathered, swept=True)
     checkpoint, scene = gathered.checkpoint, gathered.scene
     set_stale_aside(rollout, gathered)
     if gathered.nothing_to_do:
@@ -85,6 +93,14 @@ def archive_ended(rollout: Rollout) -> None:
     ended = rollout.store.load()
     if ended and ended.ended:
         rollout.store.archive(ended.run_id)
+
+
+def sweep(rollout: Rollout, scene: Scene) -> None:
+    """Take off the instances what a run has left on them that was killed after it had taken its marks off the group."""
+    left = scene.left_marked
+    untag_instances(rollout.aws, left, list(ALL_INSTANCE_TAGS))
+    if left:
+        rollout.say("sweep", f"marks of a run that has ended are taken off {counted(len(left), 'instance')}")
 
 
 def set_stale_aside(rollout: Rollout, gathered: Gathered) -> None:

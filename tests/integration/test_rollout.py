@@ -217,3 +217,18 @@ def test_a_target_that_moves_stops_the_rollout_and_names_both(world: World):
     assert anew.rc == 0, anew.output
     versions = {one.version for one in world.snapshot().groups["shared"].instances.values()}
     assert versions == {"3"}
+
+
+@pytest.mark.parametrize("last", ["autoscaling", "ec2"])
+@pytest.mark.scenario(TWO_NODES)
+def test_killed_with_its_last_steps_the_next_run_sweeps_up(world: World, last: str):
+    """The marks go from the group, then from the instances, then the checkpoint is put aside."""
+    roll_until_killed(world, last, "^DeleteTags$", **IN_ONE_WAVE)
+    run = roll(world, **IN_ONE_WAVE)
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+    assert checkpoints(world) == []
+    calls_so_far = world.record.calls()[-1].number
+    again = roll(world, **IN_ONE_WAVE)
+    assert "nothing to do" in again.stdout, again.output
+    assert nothing_changed(world.record, since=calls_so_far) == []
