@@ -141,6 +141,8 @@ def _left_on(node: NodeState, before: NodeState | None) -> Iterable[str]:
     }
     for name in sorted(ours):
         yield f"{node.name}: {name} was left on it"
+    if before and before.annotations.get(SCALE_DOWN_DISABLED) not in (None, node.annotations.get(SCALE_DOWN_DISABLED)):
+        yield f"{node.name}: {SCALE_DOWN_DISABLED}, which its user had set, is not as it was"
     if node.unschedulable and not (before and before.unschedulable):
         yield f"{node.name} was left cordoned"
 

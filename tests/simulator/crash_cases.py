@@ -24,9 +24,11 @@ WORKLOADS = [
     Deployment("cache", group="shared", emptydir=True),
 ]
 ONE_GROUP = Scenario(name="crash-one-group", groups=[NodeGroup("shared", size=2)], workloads=WORKLOADS)
+# The second group is one whose user has himself suspended and protected what the run would, and left room for it.
+LOGGING = NodeGroup("logging", size=2, max_size=5, suspended=("AZRebalance", "ScheduledActions"), protected=True)
 TWO_GROUPS = Scenario(
     name="crash",
-    groups=[NodeGroup("shared", size=2), NodeGroup("logging", size=2)],
+    groups=[NodeGroup("shared", size=2), LOGGING],
     workloads=[*WORKLOADS, Deployment("shipper", replicas=2, group="logging", budget=Budget(max_unavailable=1))],
 )
 
@@ -110,12 +112,15 @@ def lost() -> list[Case]:
 
 def orphaned() -> list[Case]:
     """Only ``ansible-playbook`` itself killed."""
-    return [Case(f"parent-{_named(kill)}", (kill,)) for kill in _drawn("parent", 5, victims=PARENT)]
+    return [Case(f"parent-{_named(kill)}", (kill,)) for kill in _drawn("parent", 6, victims=PARENT)]
 
 
 def machines() -> list[Case]:
-    """Everything killed, also what is made to outlive the run."""
-    return [Case(f"machine-{_named(kill)}", (kill,)) for kill in _drawn("machine", 4, victims=MACHINE)]
+    """Everything killed, also what is made to outlive the run, the disk lost, and run again on another machine."""
+    return [
+        Case(f"machine-{_named(kill)}", (kill,), meanwhile="the checkpoint deleted")
+        for kill in _drawn("machine", 4, victims=MACHINE)
+    ]
 
 
 def killed_again() -> list[Case]:

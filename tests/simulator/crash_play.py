@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from simulator.checks import Expected, broken_invariants, nothing_changed
+from simulator.checks import SCALE_DOWN_DISABLED, Expected, broken_invariants, nothing_changed
 from simulator.crash_cases import BROKEN, HELD, MACHINE, MISSED, PARENT, Case, Kill, Outcome
 from simulator.crash_meanwhile import DEEDS, Shift, checkpoints
 from simulator.identities import KEYS, TOOLS
@@ -26,15 +26,19 @@ from simulator.killing import MARK, kill_marked, kill_tree, marked
 from simulator.record import Call
 from simulator.runs import start_ansible_playbook
 from simulator.scenarios import Scenario
-from simulator.steps import Steps, Strike
+from simulator.steps import Steps, Strike, is_about_a_lease
 from simulator.world import World
 
 PLAYBOOK = "evergreen.eks.rollout"
 SPEED = 60.0
 RUN_TIMEOUT = 900.0  # real seconds; on an idle machine a run takes one minute
+SLOW = 1.0  # while nothing must happen any more
 NOTICED = 2.0  # real seconds after which nothing of a killed run changes anything any more
 WAIT = 90  # real seconds; whatever a run waits for takes two of them
 ENDED = 15.0  # real seconds within which what a killed ansible-playbook left behind has ended by itself
+LOCK = 6  # real seconds for which a lock is good that nobody renews any more
+# As root of its own user namespace anybody may give the machine another name.
+ELSEWHERE = ("unshare", "--user", "--map-root-user", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh")
 UNREADABLE = "is not a checkpoint"  # what a run says of one, together with what to do about it
 
 
@@ -65,8 +69,9 @@ class Runs:
         """What the latest run has said, both streams."""
         return "".join(path.read_text(errors="replace") for path in self._logs())
 
-    def run(self, kill: Kill | None = None) -> Call | None:
-        """Run it, to its end or until it is killed; answers the request at which it was."""
+    def run(self, kill: Kill | None = None, *, elsewhere: bool = False) -> Call | None:
+        """Run it, to its end or until it is killed; answers the request at which it was. `elsewhere`: on a machine
+        of another name."""
         self._marks.append(secrets.token_hex(8))
         with contextlib.ExitStack() as stack:
             strike = None
@@ -75,7 +80,13 @@ class Runs:
                 stack.enter_context(self._steps.strike(strike))
             stdout, stderr = (stack.enter_context(path.open("w", encoding="utf-8")) for path in self._logs())
             environment = {**self._world.env(KEYS[self.author]), MARK: self.mark}
-            self._process = start_ansible_playbook(environment, PLAYBOOK, self._variables, into=(stdout, stderr))
+            self._process = start_ansible_playbook(
+                environment,
+                PLAYBOOK,
+                self._variables,
+                into=(stdout, stderr),
+                through=ELSEWHERE if elsewhere and can_be_elsewhere() else (),
+            )
             self.returncode = self._process.wait(RUN_TIMEOUT)
         return strike.call if strike else None
 
@@ -120,6 +131,7 @@ def play(case: Case, folder: Path) -> Outcome:
 def crash(case: Case, world: World, folder: Path, killed: list[Call]) -> list[str]:
     """Kill the runs of a case, let the last one go to its end, and judge; adds to `killed` where each was."""
     select, selected = selection(case, world)
+    keep_by_hand(world, selected)
     runs = Runs(world, folder, {**variables(world), **select})
     problems: list[str] = []
     shift = Shift()
@@ -132,7 +144,7 @@ def crash(case: Case, world: World, folder: Path, killed: list[Call]) -> list[st
             problems += silent_since(world, runs, struck, kill)
         else:
             shift = DEEDS[case.meanwhile](world) if case.meanwhile else shift
-            runs.run()
+            runs.run(elsewhere=case.kills[-1].victims == MACHINE)
             if runs.returncode and UNREADABLE in runs.output:
                 for path in checkpoints(world):
                     path.unlink()  # as it asks for
@@ -159,23 +171,29 @@ def rerun_changes_nothing(world: World, runs: Runs) -> list[str]:
     """7: one more run finds nothing to do."""
     so_far = world.record.calls()[-1].number
     runs.run()
-    problems = [f"one more run changed something: {text}" for text in nothing_changed(world.record, so_far, TOOLS)]
+    changes = nothing_changed(world.record, so_far, (runs.author,))  # the keeper of the run before may still end
+    problems = [f"one more run changed something: {text}" for text in changes]
     if runs.returncode or "nothing to do" not in runs.output:
         problems.append(f"one more run did not say 'nothing to do': {last_words(runs.output)}")
     return problems
 
 
 def silent_since(world: World, runs: Runs, struck: Call, kill: Kill) -> list[str]:
-    """A killed run changes nothing any more; what its workers had begun may end."""
-    if kill.victims == PARENT:
-        give_up = time.monotonic() + ENDED
-        while (left := marked(runs.mark)) and time.monotonic() < give_up:
-            time.sleep(0.1)
-        if left:
-            return [f"{len(left)} processes of the killed run still live after {ENDED:g} s"]
-    end = struck.at + NOTICED * SPEED
-    late = [call for call in world.record.calls(author=runs.author, mutating=True) if call.at > end]
-    return [f"the killed run still changed something: {call}" for call in late]
+    """A killed run changes nothing any more, but that its keeper gives the lock back; what was under way may end."""
+    if kill.victims != PARENT:
+        return []
+    world.clock.set_speed(SLOW)  # or a worker that goes on would be done before it could be found out
+    began = world.clock.now()
+    give_up = time.monotonic() + ENDED
+    while (left := marked(runs.mark)) and time.monotonic() < give_up:
+        time.sleep(0.1)
+    late = [
+        f"the killed run still changed something: {call}"
+        for call in world.record.calls(author=runs.author, mutating=True, since=struck.number)
+        if call.at > began + NOTICED * SLOW and not is_about_a_lease(call)
+    ]
+    world.clock.set_speed(SPEED)
+    return late + ([f"{len(left)} processes of the killed run still live after {ENDED:g} s"] if left else [])
 
 
 def scenario_of(case: Case) -> Scenario:
@@ -196,6 +214,7 @@ def variables(world: World) -> dict[str, Any]:
         "eks_canary": 0,
         "eks_ready_timeout": WAIT,
         "eks_drain_timeout": WAIT,
+        "eks_lock_seconds": LOCK,
     }
 
 
@@ -214,6 +233,27 @@ def selection(case: Case, world: World) -> tuple[dict[str, Any], dict[str, list[
         return {"eks_select": {"instances": [first.instance_id]}}, {name: [first.instance_id]}
     there = [one.instance_id for one in group.instances.values() if one.zone == first.zone]
     return {"eks_select": {"expression": f"[?zone=='{first.zone}']"}}, {name: sorted(there)}
+
+
+def can_be_elsewhere() -> bool:
+    """Whether this system lets a process live under another machine's name. Where not, the rerun is on the same."""
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*ELSEWHERE, "true"], capture_output=True, check=False).returncode == 0
+
+
+def keep_by_hand(world: World, selected: Mapping[str, list[str]]) -> None:
+    """Who is not selected has been protected from scale-in, and from the cluster autoscaler, by its user."""
+    for name, group in world.beginning.groups.items():
+        stays = sorted(set(group.instances) - set(selected.get(name, ())))
+        if stays:
+            world.aws()("autoscaling").set_instance_protection(
+                AutoScalingGroupName=name, InstanceIds=stays, ProtectedFromScaleIn=True
+            )
+        for instance in stays:
+            annotations = {"metadata": {"annotations": {SCALE_DOWN_DISABLED: "true"}}}
+            world.client().patch(f"/api/v1/nodes/{world.beginning.nodes[instance].name}", annotations)
+    world.beginning = world.snapshot()
 
 
 def last_words(output: str, most: int = 600) -> str:

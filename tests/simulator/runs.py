@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -120,10 +120,12 @@ def start_ansible_playbook(
     *arguments: str,
     capture: bool = False,
     into: tuple[IO[str], IO[str]] | None = None,
+    through: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
     """Start ``ansible-playbook``; both streams go to pipes (``capture``), or to two open files (``into``), or are ours.
 
-    Unless they are ours it gets a session of its own, so that Ctrl-C does not reach it.
+    Unless they are ours it gets a session of its own, so that Ctrl-C does not reach it. ``through``: a command that
+    becomes the one behind it, such as ``env``.
     """
     refuse_foreign_endpoints(environment)
     command = ["ansible-playbook", playbook, *arguments]
@@ -131,7 +133,7 @@ def start_ansible_playbook(
         command += ["-e", json.dumps(dict(variables))]
     stdout, stderr = into or ((subprocess.PIPE, subprocess.PIPE) if capture else (None, None))
     return subprocess.Popen(
-        [program("ansible-playbook"), *command[1:]],
+        [*through, program("ansible-playbook"), *command[1:]],
         env=dict(environment),
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,

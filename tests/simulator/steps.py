@@ -124,18 +124,19 @@ class Steps:
             self._refused.discard(_kind(call))
             if self._renews(call):
                 self._renewals.add(call.number)
-            elif _is_about_a_lease(call):
+            elif is_about_a_lease(call):
                 self._leases[_name(call)] = _holding(call)
 
     def _renews(self, call: Call) -> bool:
-        return _is_about_a_lease(call) and self._leases.get(_name(call)) == _holding(call)
+        return is_about_a_lease(call) and self._leases.get(_name(call)) == _holding(call)
 
 
 def _kind(call: Call) -> tuple[str, str, str, str]:
     return call.author, call.service, call.operation, call.target
 
 
-def _is_about_a_lease(call: Call) -> bool:
+def is_about_a_lease(call: Call) -> bool:
+    """Whether this request creates or writes a Lease."""
     return call.service == "kubernetes" and call.operation.endswith(" leases")
 
 
