@@ -144,9 +144,9 @@ def test_a_tag_was_left_on_an_instance(record: Record) -> None:
 
 def test_a_mark_of_its_user_was_taken_off_a_node(record: Record) -> None:
     stays = node("i-stays", annotations={checks.SCALE_DOWN_DISABLED: "true"})
-    before, after = (snapshot(group(*some, "i-stays"), one=stays) for some in (OLD, NEW))
+    before, after = (snapshot(group(*some, "i-stays", desired=3), one=stays) for some in (OLD, NEW))
     assert checks.all_put_back(before, after, EXPECTED) == []
-    (problem,) = checks.all_put_back(before, snapshot(group(*NEW, "i-stays")), EXPECTED)
+    (problem,) = checks.all_put_back(before, snapshot(group(*NEW, "i-stays", desired=3)), EXPECTED)
     assert problem.startswith(f"ip-i-stays: {checks.SCALE_DOWN_DISABLED}, which its user had set")
 
 
