@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
-from simulator.steps import AFTER, BEFORE, MOMENTS
+from simulator.steps import AFTER, BEFORE, MOMENTS, Step
 
 SEED = 20261121  # of all samples
 LAST_STEP = 30  # a run over one group has at least as many steps: samples are taken from 1 to here
@@ -38,7 +38,7 @@ HELD, BROKEN, MISSED = "held", "broken", "missed"
 
 @dataclass(frozen=True)
 class Kill:
-    """A run's end: at its `step`-th step, before or after that is done, and which of its processes.
+    """A run's end: at its `step`-th step (of that `kind`, if one is given), before or after it is done, and who dies.
 
     ``all``: the playbook with all its workers. ``parent``: ``ansible-playbook`` only; its workers must notice.
     ``machine``: all, and the keeper of the lock, which is no worker.
@@ -47,6 +47,7 @@ class Kill:
     step: int
     moment: str = AFTER
     victims: str = ALL
+    kind: Step | None = None
 
 
 @dataclass(frozen=True)

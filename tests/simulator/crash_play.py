@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,14 @@ UNREADABLE = "is not a checkpoint"  # what a run says of one, together with what
 
 
 class Runs:
-    """The runs of a case, one after the other: each with an access key of its own, and two logs in `folder`."""
+    """The runs of a case, one after the other: under `authors` in turn, and each with two logs in `folder`."""
 
-    def __init__(self, world: World, folder: Path, variables: Mapping[str, Any]):
+    def __init__(self, world: World, folder: Path, variables: Mapping[str, Any], authors: Sequence[str] = TOOLS):
         self.returncode: int | None = None
         self._world = world
         self._folder = folder
         self._variables = variables
+        self._authors = authors
         self._steps = Steps(world)
         self._marks: list[str] = []
         self._process: subprocess.Popen[str] | None = None
@@ -57,7 +58,7 @@ class Runs:
     @property
     def author(self) -> str:
         """Who the latest run is to the world."""
-        return TOOLS[(len(self._marks) - 1) % len(TOOLS)]
+        return self._authors[(len(self._marks) - 1) % len(self._authors)]
 
     @property
     def mark(self) -> str:
@@ -76,7 +77,7 @@ class Runs:
         with contextlib.ExitStack() as stack:
             strike = None
             if kill:
-                strike = Strike(self.author, kill.step, kill.moment, lambda _call: self._kill(kill.victims))
+                strike = Strike(self.author, kill.step, kill.moment, lambda _call: self._kill(kill.victims), kill.kind)
                 stack.enter_context(self._steps.strike(strike))
             stdout, stderr = (stack.enter_context(path.open("w", encoding="utf-8")) for path in self._logs())
             environment = {**self._world.env(KEYS[self.author]), MARK: self.mark}

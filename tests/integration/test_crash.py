@@ -1,0 +1,81 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rollout killed at a call of each kind, each rerun a kind further; `make crash` kills at every single call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from integration.rollouts import problems, variables
+
+from simulator.crash_cases import ALL, PARENT, Kill
+from simulator.crash_meanwhile import delete
+from simulator.crash_play import Runs, silent_since
+from simulator.identities import TOOL
+from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
+from simulator.steps import AFTER, BEFORE, Step
+from simulator.world import World
+
+TWO_NODES = Scenario(
+    groups=[NodeGroup("shared", size=2)],
+    workloads=[
+        Deployment("web", replicas=2, group="shared", budget=Budget(max_unavailable=1)),
+        Deployment("cache", group="shared", emptydir=True),
+    ],
+)
+LEASE, NODE, EVICTION = "POST leases", "PATCH nodes", "POST pods/eviction"
+GROUP, TAGS, MEMBERS = "UpdateAutoScalingGroup", "CreateOrUpdateTags", "SetInstanceProtection"
+
+UP_TO_THE_SURGE = [
+    Step("kubernetes", LEASE),
+    Step("ec2", "CreateTags", "evergreen.eks/member"),
+    Step("autoscaling", TAGS, "evergreen.eks/run"),
+    Step("autoscaling", GROUP, '"NewInstancesProtectedFromScaleIn": true'),
+    Step("autoscaling", MEMBERS, '"ProtectedFromScaleIn": true'),
+    Step("autoscaling", "SuspendProcesses"),
+    Step("kubernetes", NODE, "scale-down-disabled"),
+    Step("autoscaling", TAGS, "was=2 to=4"),
+    Step("autoscaling", GROUP, '"DesiredCapacity": 4'),
+    Step("autoscaling", TAGS, "held=2"),
+    Step("kubernetes", NODE, '"unschedulable": true'),
+]
+FROM_THE_DRAIN_ON = [
+    Step("kubernetes", EVICTION),
+    Step("ec2", "CreateTags", "evergreen.eks/departure"),
+    Step("autoscaling", TAGS, "leaving=2"),
+    Step("autoscaling", "TerminateInstanceInAutoScalingGroup"),
+    Step("autoscaling", TAGS, "held=0"),
+    Step("autoscaling", GROUP, '"MaxSize": 2'),
+    Step("autoscaling", GROUP, '"NewInstancesProtectedFromScaleIn": false'),
+    Step("autoscaling", MEMBERS, '"ProtectedFromScaleIn": false'),
+    Step("kubernetes", NODE, '"evergreen.eks/marks": null'),
+    Step("autoscaling", "ResumeProcesses"),
+    Step("autoscaling", "DeleteTags"),
+    Step("ec2", "DeleteTags"),
+]
+
+
+@pytest.fixture
+def runs(world: World, tmp_path: Path) -> Iterator[Runs]:
+    made = Runs(world, tmp_path, variables(world, eks_max_surge=2, eks_canary=0), authors=[TOOL])
+    yield made
+    made.end()
+
+
+@pytest.mark.parametrize("kinds", [UP_TO_THE_SURGE, FROM_THE_DRAIN_ON], ids=["up to the surge", "from the drain on"])
+@pytest.mark.scenario(TWO_NODES)
+def test_killed_at_each_kind_of_call_it_goes_on(world: World, runs: Runs, kinds: list[Step]):
+    """Every third time the checkpoint is lost, too: what stands on the group, the instances and the nodes must do."""
+    for number, kind in enumerate(kinds):
+        kill = Kill(1, BEFORE if number % 2 else AFTER, PARENT if kind.operation == EVICTION else ALL, kind)
+        struck = runs.run(kill)
+        assert struck, f"{kind} never came:\n{runs.output}"
+        assert silent_since(world, runs, struck, kill) == []
+        if number % 3 == 2:
+            delete(world)
+    runs.run()
+    assert runs.returncode == 0, runs.output
+    assert problems(world) == []
