@@ -9,7 +9,10 @@ from typing import Any, Mapping
 
 from ansible_collections.evergreen.eks.plugins.module_utils import ending, going_back, stages
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_of
+from ansible_collections.evergreen.eks.plugins.module_utils.store import default_directory
+from ansible_collections.evergreen.eks.plugins.module_utils.store_file import find_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import (
     UNREADABLE,
     LastWords,
@@ -57,9 +60,21 @@ def _fail(params: Mapping[str, Any], call: Call) -> None:
     try:
         _say_last(params, call)
     except Unfinished as failure:
-        for line in failure.details["last_words"]:
+        for line in failure.lines:
             call.journal.write("failed", text=line, group=params["asg_name"], stage=params["failed_stage"])
         raise
+
+
+def _progress_without_apis(params: Mapping[str, Any], call: Call) -> Progress:
+    """What a file of this machine tells, where AWS does not even say which account this is."""
+    found = None
+    if params["state"]["store"] == "file":
+        directory = params["state"]["dir"] or default_directory()
+        holder = Holder.here(call.lifeline).label
+        found = find_checkpoint(directory, params["cluster_name"], params["asg_name"], holder)
+    if found is None:
+        return Progress(lines=(UNREADABLE,) if params["begun"] else ())
+    return Progress.of(found)
 
 
 def _say_last(params: Mapping[str, Any], call: Call) -> None:
@@ -75,6 +90,7 @@ def _say_last(params: Mapping[str, Any], call: Call) -> None:
         # Last words come promptly, also in the outage that they are about.
         rollout = rollout_of(dict(params), call.in_a_hurry())
     except EvergreenError:
-        progress = Progress(lines=(UNREADABLE,) if words.begun else ())
-        raise unfinished(params["asg_name"], params["cluster_name"], words, progress) from None
+        raise unfinished(
+            params["asg_name"], params["cluster_name"], words, _progress_without_apis(params, call)
+        ) from None
     fail(rollout, words)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Iterator, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.store import (
     CheckpointConflict,
     Place,
@@ -143,6 +144,19 @@ class FileStore:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def find_checkpoint(directory: str, cluster: str, group: str, holder: str) -> Optional[Checkpoint]:
+    """The checkpoint that this holder works on: for who cannot ask AWS which account this is. Raises nothing."""
+    anywhere = file_of(directory, Place("*", "*", cluster, group), ".json")
+    for path in Path(directory).expanduser().absolute().glob(f"*/*/{anywhere.parent.name}/{anywhere.name}"):
+        try:
+            found = read_checkpoint(path.read_bytes(), str(path))
+        except (OSError, EvergreenError):
+            continue
+        if found.holder == holder:
+            return found
+    return None
 
 
 def _digest(content: Optional[bytes]) -> str:

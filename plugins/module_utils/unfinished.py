@@ -21,9 +21,13 @@ NO_RECORD = "It has no checkpoint; what it took stands in the tags of the group 
 
 
 class Unfinished(EvergreenError):
-    """The run has not reached its end; running it again goes on."""
+    """The run has not reached its end; running it again goes on. `lines` say the same, to be shown one by one."""
 
     default_reason = "unfinished"
+
+    def __init__(self, message: str, *, lines: tuple[str, ...] = (), **rest: Any) -> None:
+        super().__init__(message, **rest)
+        self.lines = lines
 
     def __str__(self) -> str:
         return f"{sentence(self.message)} {self.remedy}"  # the remedy ends with a command: no full stop behind it
@@ -75,7 +79,7 @@ def fail(rollout: Rollout, words: LastWords) -> None:
 
 
 def unfinished(asg_name: str, cluster_name: str, words: LastWords, progress: Progress) -> Unfinished:
-    """The failure itself; `details["last_words"]` are its parts, a line each."""
+    """The failure itself."""
     where = f"node group {asg_name} of cluster {cluster_name}"
     state = f"{where} is not finished" if words.begun else f"nothing was changed at {where}"
     cause = _about_it(words.cause, asg_name)
@@ -90,7 +94,7 @@ def unfinished(asg_name: str, cluster_name: str, words: LastWords, progress: Pro
         stage=words.stage,
         resume_command=words.resume_command,
         restore_command=back,
-        last_words=[f"stopped in '{words.stage}'{f': {cause}' if cause else ''}", *progress.lines, *ways],
+        lines=(f"stopped in '{words.stage}'{f': {cause}' if cause else ''}", *progress.lines, *ways),
         done=list(progress.done),
         half_done=list(progress.half_done),
         untouched=list(progress.untouched),
@@ -127,7 +131,7 @@ def _brought_up_to_date(rollout: Rollout) -> Optional[Checkpoint]:
 
 
 def _lines(checkpoint: Checkpoint, done: list[str], half_done: list[str], untouched: list[str]) -> list[str]:
-    half = [f"{name}, {_furthest(checkpoint, name)}" for name in half_done]
+    half = [f"{name} {_furthest(checkpoint, name)}" for name in half_done]
     return [
         f"{title}: {len(some)}{f' ({names(some)})' if some else ''}"
         for title, some in (("Done", done), ("Half done", half), ("Untouched", untouched))
@@ -139,8 +143,8 @@ def _given_up_lines(checkpoint: Checkpoint) -> list[str]:
     ours = sum(1 for host in finished if host.reason == SURPLUS)
     replaced, launched = counted(len(finished) - ours, "old instance"), counted(ours, "instance")
     return [
-        f"Done: the run is given up, {replaced} gone before that, {launched} of its own removed",
-        "Half done: it is not all put back; the same command with --check shows what is left",
+        f"Done: {launched} of the run's own removed; {replaced} had been replaced before it was given up",
+        "Half done: not all is put back; the same command with --check shows what is left",
         "Untouched: the old instances that are left, they stay",
     ]
 

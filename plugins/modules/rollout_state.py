@@ -241,11 +241,6 @@ open:
   returned: stage=finished, where something is
   type: list
   elements: str
-last_words:
-  description: Where and why the run stopped, what is done, half done and untouched, how to go on and how to go back.
-  returned: stage=failed
-  type: list
-  elements: str
 resume_command:
   description: The command that goes on.
   returned: stage=failed

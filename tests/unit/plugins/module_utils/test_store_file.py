@@ -14,7 +14,7 @@ from unit.checkpoints import a_checkpoint
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import CheckpointError
 from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, Place, StoreError
-from ansible_collections.evergreen.eks.plugins.module_utils.store_file import FileStore
+from ansible_collections.evergreen.eks.plugins.module_utils.store_file import FileStore, find_checkpoint
 
 
 def store(folder: Path, group: str = "shared") -> FileStore:
@@ -89,3 +89,13 @@ def test_a_file_that_was_taken_away_is_not_written_again(tmp_path):
     with pytest.raises(CheckpointConflict, match="taken away"):
         place.save(a_checkpoint(surge=5))
     assert not place.path.exists()
+
+
+def test_who_cannot_ask_aws_finds_its_own_checkpoint_by_cluster_and_group(tmp_path):
+    store(tmp_path, "team:a/b c").save(a_checkpoint(holder="this-run"))
+    store(tmp_path, "other").save(a_checkpoint(holder="this-run"))
+
+    assert find_checkpoint(str(tmp_path), "prod", "team:a/b c", "this-run") == a_checkpoint(holder="this-run")
+    assert find_checkpoint(str(tmp_path), "prod", "team:a/b c", "another-run") is None
+    assert find_checkpoint(str(tmp_path), "staging", "other", "this-run") is None
+    assert find_checkpoint(str(tmp_path / "nowhere"), "prod", "other", "this-run") is None

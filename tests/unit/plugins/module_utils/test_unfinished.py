@@ -38,14 +38,14 @@ def last_words(words=WORDS, progress=None):
 
 
 def test_the_last_words_are_what_is_done_and_what_is_not_and_the_two_commands():
-    assert last_words().details["last_words"] == [
+    assert last_words().lines == (
         "stopped in 'Drain its nodes, wave 2': Node ip-2: budget default/web allows no disruption",
         "Done: 1 (i-1)",
-        "Half done: 1 (i-2, cordoned)",
+        "Half done: 1 (i-2 cordoned)",
         "Untouched: 1 (i-3)",
         "To go on: ansible-playbook evergreen.eks.rollout -e eks_cluster_name=prod",
         "To go back: ansible-playbook evergreen.eks.restore -e eks_cluster_name=prod",
-    ]
+    )
 
 
 def test_the_message_says_the_same_in_one_paragraph_and_the_result_as_data():
@@ -53,7 +53,7 @@ def test_the_message_says_the_same_in_one_paragraph_and_the_result_as_data():
 
     assert failure["msg"] == (
         "Node group shared of cluster prod is not finished: it stopped in 'Drain its nodes, wave 2'. Node ip-2: budget "
-        "default/web allows no disruption. Done: 1 (i-1). Half done: 1 (i-2, cordoned). Untouched: 1 (i-3). To go on: "
+        "default/web allows no disruption. Done: 1 (i-1). Half done: 1 (i-2 cordoned). Untouched: 1 (i-3). To go on: "
         "ansible-playbook evergreen.eks.rollout -e eks_cluster_name=prod  To go back: ansible-playbook "
         "evergreen.eks.restore -e eks_cluster_name=prod"
     )
@@ -98,7 +98,7 @@ def test_of_a_run_that_is_given_up_the_old_instances_stay():
     checkpoint.keep_the_rest()
 
     assert Progress.of(checkpoint).lines == (
-        "Done: the run is given up, 1 old instance gone before that, 1 instance of its own removed",
-        "Half done: it is not all put back; the same command with --check shows what is left",
+        "Done: 1 instance of the run's own removed; 1 old instance had been replaced before it was given up",
+        "Half done: not all is put back; the same command with --check shows what is left",
         "Untouched: the old instances that are left, they stay",
     )
