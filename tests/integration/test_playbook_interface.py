@@ -155,7 +155,8 @@ def test_the_example_awx_project_runs_with_a_survey_that_is_all_text(world: Worl
         "eks_kubernetes": "{}",
         "eks_node_groups": json.dumps([{"name": "shared", "canary": "0", "select": "all"}]),
         "eks_parallel_groups": "1",
-        "eks_state_dir": str(world.home / "state"),
+        "eks_state_store": "configmap",
+        "eks_state_bucket": "",
         "eks_lock": "true",
         "eks_max_surge": "100%",
         "eks_max_unavailable": "",
@@ -176,6 +177,11 @@ def test_the_example_awx_project_runs_with_a_survey_that_is_all_text(world: Worl
     run = world.playbook(str(project / "rollout.yml"), job)
     assert run.rc == 0, run.output
     assert problems(world) == []
+
+    for name, says in (("stop", "there is nothing to stop"), ("restore", "nothing to put back")):
+        after = world.playbook(str(project / f"{name}.yml"), job)
+        assert after.rc == 0, after.output
+        assert says in after.stdout
 
 
 @pytest.mark.scenario(ONE_NODE)

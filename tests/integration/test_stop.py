@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import pytest
 from integration.rollouts import PLAYBOOK, problems, restore, roll, variables
 
@@ -12,6 +15,8 @@ from simulator.checks import nothing_changed
 from simulator.runs import Run, start_ansible_playbook
 from simulator.scenarios import Deployment, NodeGroup, Scenario
 from simulator.world import World
+
+T = TypeVar("T")
 
 STOP = "evergreen.eks.stop"
 WEB = Deployment("web", replicas=3)
@@ -25,22 +30,29 @@ def stop(world: World, *arguments: str, **own) -> Run:
     return world.playbook(STOP, variables(world, **own), *arguments)
 
 
-def roll_and_stop(world: World, **own) -> tuple[Run, Run]:
-    """A rollout, and the stop that is asked for once its first instance is leaving: how both ended."""
+def while_rolling(world: World, deed: Callable[[], T], **own) -> tuple[T, Run]:
+    """A rollout, and what is done once its first instance is leaving: what came of both."""
     process = start_ansible_playbook(world.env(), PLAYBOOK, variables(world, **own), capture=True)
     leaving = "TerminateInstanceInAutoScalingGroup"
     world.wait_until(lambda _now: world.record.calls(operation=leaving), "the first instance leaves", seconds=6000)
-    asked = stop(world)
+    done = deed()
     stdout, stderr = process.communicate(timeout=300)
-    return asked, Run(process.returncode, stdout, stderr)
+    return done, Run(process.returncode, stdout, stderr)
 
 
 @pytest.mark.scenario(TWO_WAVES)
 def test_a_run_that_is_asked_to_stop_finishes_the_nodes_in_hand_and_the_next_one_goes_on(world: World):
     old = set(world.beginning.groups["shared"].instances)
-    # The first wave ends late enough for the request to come before the second.
-    asked, stopped = roll_and_stop(world, eks_on_failure="restore", eks_canary_bake_seconds=20)
+    # The canary would stand for long before the second wave: a request to stop ends that, too.
+    (refused, asked), stopped = while_rolling(
+        world,
+        lambda: (restore(world, eks_lock_wait="0"), stop(world)),
+        eks_on_failure="restore",
+        eks_canary_bake_seconds=200,
+    )
 
+    assert refused.rc != 0
+    assert "Cluster rehearsal is held by root on " in refused.stdout, "a living run is not given up"
     assert asked.rc == 0, asked.output
     assert "is asked to stop after the nodes in hand (root at 20" in asked.stdout
     assert stopped.rc != 0
@@ -63,7 +75,7 @@ def test_a_run_that_is_asked_to_stop_finishes_the_nodes_in_hand_and_the_next_one
 
 @pytest.mark.scenario(TWO_GROUPS)
 def test_a_stop_in_the_last_wave_of_a_group_keeps_the_next_one_from_beginning(world: World):
-    asked, stopped = roll_and_stop(world)
+    asked, stopped = while_rolling(world, lambda: stop(world))
 
     assert "shared: run " in asked.stdout
     assert "other: no run is unfinished here, so there is nothing to stop" in asked.stdout
@@ -91,8 +103,7 @@ def test_a_request_that_its_run_would_not_see_is_refused_and_one_for_nobody_is_n
     assert "whose checkpoint is not " in elsewhere.stdout
     assert "Name the same eks_state_* variables as that run does" in elsewhere.stdout
 
-    (asked,) = [stop(world)]
-    assert "changed=1" in asked.stdout
+    assert "changed=1" in stop(world).stdout
     calls_so_far = world.record.calls()[-1].number
     assert "changed=0" in stop(world).stdout, "once is enough"
     assert nothing_changed(world.record, since=calls_so_far) == []

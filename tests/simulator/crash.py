@@ -22,7 +22,16 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from simulator import process
-from simulator.crash_cases import BROKEN, HELD, MISSED, Case, Outcome, every_step, samples
+from simulator.crash_cases import (
+    BROKEN,
+    HELD,
+    MISSED,
+    Case,
+    Outcome,
+    every_step,
+    every_step_back,
+    samples,
+)
 from simulator.runs import REPOSITORY
 
 OUTPUT = REPOSITORY / "tests" / "output" / "crash"
@@ -37,14 +46,15 @@ class Tally:
     held: int = 0
     broken: int = 0
     seconds: float = 0.0
-    ends: dict[str, int] = field(default_factory=dict)  # moment -> the first step that a run did not reach any more
+    ends: dict[tuple[str, str], int] = field(default_factory=dict)  # series, moment -> the first step not reached
     killed: list[str] = field(default_factory=list)
 
     def add(self, case: Case, outcome: Outcome) -> Outcome:
         """Count it; answers it as it is counted."""
-        kill = case.kills[0]
-        if outcome.verdict == MISSED and case.open_end:
-            self.ends[kill.moment] = min(kill.step, self.ends.get(kill.moment, MOST_STEPS))
+        kill = case.kills[-1]
+        if outcome.verdict == MISSED and case.series:
+            known = self.ends.get((case.series, kill.moment), MOST_STEPS)
+            self.ends[case.series, kill.moment] = min(kill.step, known)
         elif outcome.verdict == MISSED:
             problem = "no run was killed: it has fewer steps; lower LAST_STEP in tests/simulator/crash_cases.py"
             outcome = Outcome(outcome.name, BROKEN, (problem,), outcome.killed_at, outcome.seconds)
@@ -55,8 +65,13 @@ class Tally:
 
     def is_beyond(self, case: Case) -> bool:
         """Would this case only see what an earlier one saw: a run that ends before it can be killed?"""
-        kill = case.kills[0]
-        return case.open_end and kill.step >= self.ends.get(kill.moment, MOST_STEPS)
+        kill = case.kills[-1]
+        return bool(case.series) and kill.step >= self.ends.get((case.series, kill.moment), MOST_STEPS)
+
+    def is_at_an_end(self, case: Case) -> bool:
+        """Is this case of a series beyond its end, whatever the moment?"""
+        ends = [step for (series, _moment), step in self.ends.items() if series == case.series]
+        return case.kills[-1].step > max(ends, default=MOST_STEPS)
 
 
 def crash(only: str = "", every: int = 1, jobs: int = 2) -> int:
@@ -83,11 +98,12 @@ def crash(only: str = "", every: int = 1, jobs: int = 2) -> int:
 
 def cases(tally: Tally, only: Sequence[str], every: int) -> Iterator[Case]:
     """The cases that are asked for, in order; how many steps a run has is known only when one has ended."""
-    for case in every_step(every):
-        if case.kills[0].step > min(MOST_STEPS, max(tally.ends.values(), default=MOST_STEPS)):
-            break
-        if not tally.is_beyond(case) and is_asked_for(case, only):
-            yield case
+    for series in (every_step, every_step_back):
+        for case in series(every):
+            if tally.is_at_an_end(case):
+                break
+            if not tally.is_beyond(case) and is_asked_for(case, only):
+                yield case
     for case in samples()[::every]:
         if is_asked_for(case, only):
             yield case

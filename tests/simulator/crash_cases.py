@@ -17,6 +17,7 @@ from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
 from simulator.steps import AFTER, BEFORE, MOMENTS, Step
 
 SEED = 20261121  # of all samples
+GIVEN_UP = 20  # the step at which a run is killed that is then given up: new nodes are there, old ones are drained
 LAST_STEP = 30  # a run over one group has at least as many steps: samples are taken from 1 to here
 
 WORKLOADS = [
@@ -55,6 +56,7 @@ class Case:
     """One crash. As many runs as there are `kills` are killed, one after the other; the next one goes to its end.
 
     `meanwhile` names what happens before that last run (see ``crash_meanwhile``). `select` is its kind of selection.
+    `back`: the first run is given up, and all others are the way back, ``evergreen.eks.restore``.
     """
 
     name: str
@@ -62,7 +64,8 @@ class Case:
     scenario: Scenario = ONE_GROUP
     meanwhile: str = ""
     select: str = "outdated"
-    open_end: bool = False  # one of a series that ends where a run is not reached any more
+    back: bool = False
+    series: str = ""  # one of a series over the steps of the run that is killed last; it ends where that has no more
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,19 @@ def every_step(every: int = 1) -> Iterator[Case]:
     """Killed at each step, of which nobody knows beforehand how many there are: it goes on for ever."""
     for step in count(1, every):
         for moment in MOMENTS:
-            yield Case(f"k{step:03}-{moment}", (Kill(step, moment),), TWO_GROUPS, open_end=True)
+            yield Case(f"k{step:03}-{moment}", (Kill(step, moment),), TWO_GROUPS, series="rollout")
+
+
+def every_step_back(every: int = 1) -> Iterator[Case]:
+    """The way back from a run that was killed among its evictions, killed at each step itself."""
+    for step in count(1, every):
+        for moment in MOMENTS:
+            yield Case(f"back{step:03}-{moment}", (Kill(GIVEN_UP), Kill(step, moment)), back=True, series="back")
 
 
 def samples() -> list[Case]:
     """All other kinds of crashes, at steps that are drawn once and for all."""
-    return [*torn(), *lost(), *orphaned(), *machines(), *killed_again(), *disturbed()]
+    return [*torn(), *lost(), *orphaned(), *machines(), *killed_again(), *disturbed(), *given_up()]
 
 
 def torn() -> list[Case]:
@@ -145,6 +155,16 @@ def disturbed() -> list[Case]:
         Case(f"{kind}-{_named(kill)}", (kill,), meanwhile=deed)
         for kind, (deed, first, last) in deeds.items()
         for kill in _drawn(kind, 4, first=first, last=last)
+    ]
+
+
+def given_up() -> list[Case]:
+    """Given up wherever it stood, and the way back killed too; with its checkpoint, and from the marks alone."""
+    firsts, seconds = _drawn("given up", 8), _drawn("back", 8, last=12)
+    deeds = ("", "the checkpoint deleted")
+    return [
+        Case(f"given-up-{_named(one)}-{_named(other)}", (one, other), meanwhile=deeds[number % 2], back=True)
+        for number, (one, other) in enumerate(zip(firsts, seconds, strict=True))
     ]
 
 

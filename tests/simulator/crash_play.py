@@ -26,10 +26,12 @@ from simulator.killing import MARK, kill_marked, kill_tree, marked
 from simulator.record import Call
 from simulator.runs import start_ansible_playbook
 from simulator.scenarios import Scenario
+from simulator.snapshot import InstanceState
 from simulator.steps import Steps, Strike, is_about_a_lease
 from simulator.world import World
 
-PLAYBOOK = "evergreen.eks.rollout"
+ROLLOUT, RESTORE = "evergreen.eks.rollout", "evergreen.eks.restore"
+NOTHING_LEFT = {ROLLOUT: "nothing to do", RESTORE: "nothing to put back"}  # what one more run says
 SPEED = 60.0
 RUN_TIMEOUT = 900.0  # real seconds; on an idle machine a run takes one minute
 SLOW = 1.0  # while nothing must happen any more
@@ -47,6 +49,7 @@ class Runs:
 
     def __init__(self, world: World, folder: Path, variables: Mapping[str, Any], authors: Sequence[str] = TOOLS):
         self.returncode: int | None = None
+        self.playbook = ROLLOUT
         self._world = world
         self._folder = folder
         self._variables = variables
@@ -83,7 +86,7 @@ class Runs:
             environment = {**self._world.env(KEYS[self.author]), MARK: self.mark}
             self._process = start_ansible_playbook(
                 environment,
-                PLAYBOOK,
+                self.playbook,
                 self._variables,
                 into=(stdout, stderr),
                 through=ELSEWHERE if elsewhere and can_be_elsewhere() else (),
@@ -143,6 +146,8 @@ def crash(case: Case, world: World, folder: Path, killed: list[Call]) -> list[st
                 break
             killed.append(struck)
             problems += silent_since(world, runs, struck, kill)
+            if case.back and runs.playbook == ROLLOUT:
+                runs.playbook, selected = RESTORE, replaced(world)
         else:
             shift = DEEDS[case.meanwhile](world) if case.meanwhile else shift
             runs.run(elsewhere=case.kills[-1].victims == MACHINE)
@@ -174,9 +179,23 @@ def rerun_changes_nothing(world: World, runs: Runs) -> list[str]:
     runs.run()
     changes = nothing_changed(world.record, so_far, (runs.author,))  # the keeper of the run before may still end
     problems = [f"one more run changed something: {text}" for text in changes]
-    if runs.returncode or "nothing to do" not in runs.output:
-        problems.append(f"one more run did not say 'nothing to do': {last_words(runs.output)}")
+    if runs.returncode or NOTHING_LEFT[runs.playbook] not in runs.output:
+        problems.append(f"one more run did not say '{NOTHING_LEFT[runs.playbook]}': {last_words(runs.output)}")
     return problems
+
+
+def replaced(world: World) -> dict[str, list[str]]:
+    """Those of the start that are no members any more, or on their way out, by group: nobody else goes."""
+    now = world.snapshot().groups
+    return {
+        name: sorted(set(group.instances) - {one.instance_id for one in now[name].instances.values() if stays(one)})
+        for name, group in world.beginning.groups.items()
+    }
+
+
+def stays(instance: InstanceState) -> bool:
+    """Is this member not on its way out?"""
+    return not instance.lifecycle.startswith("Terminating")
 
 
 def silent_since(world: World, runs: Runs, struck: Call, kill: Kill) -> list[str]:

@@ -99,3 +99,10 @@ def test_who_cannot_ask_aws_finds_its_own_checkpoint_by_cluster_and_group(tmp_pa
     assert find_checkpoint(str(tmp_path), "prod", "team:a/b c", "another-run") is None
     assert find_checkpoint(str(tmp_path), "staging", "other", "this-run") is None
     assert find_checkpoint(str(tmp_path / "nowhere"), "prod", "other", "this-run") is None
+
+
+def test_touch_asks_a_run_to_stop(tmp_path):
+    place = store(tmp_path)
+    place.save(a_checkpoint())
+    place.path.with_suffix(".stop").touch()
+    assert place.stop_request() == "somebody"
