@@ -40,7 +40,10 @@ def ask(aws: Aws, store: Store, place: Place, params: Mapping[str, Any], call: C
     elif not params["requested"]:
         wanted = ""
     if wanted != before and not call.check_mode:
-        store.request_stop(wanted) if wanted else store.clear_stop()
+        if wanted:
+            store.request_stop(wanted)
+        else:
+            store.clear_stop()
     return {
         "changed": wanted != before,
         "request": wanted,
