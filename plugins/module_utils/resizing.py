@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Callable, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Obligation
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import Refused, ensure_sizes, scaling_activities
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Standing, take_up
@@ -35,18 +36,27 @@ class Resize:
 def resize(rollout: Rollout, standing: Standing, needed: Callable[[Standing], Resize], *, only_raise: bool) -> Standing:
     """Bring the group to the sizes that `needed` computes; answers how the run stood when they were announced.
 
-    Raises Refused where AWS would have to choose an instance to terminate, and the errors of AWS.
+    Raises Refused where AWS would have to choose an instance to terminate, EvergreenError (desired_changed) where
+    others change the sizes all the time, and the errors of AWS.
     """
-    for _attempt in range(ATTEMPTS - 1):
+    refusal: Optional[Refused] = None
+    for _attempt in range(ATTEMPTS):
         try:
             if _announce_and_set(rollout, standing, needed(standing), only_raise):
                 return standing
-        except Refused:  # an instance came or went since the look
-            rollout.call.clock.sleep(rollout.settings.poll_seconds)
-        rollout.say("resettled", "somebody else has changed the group's sizes meanwhile: computed anew")
+            refusal = None
+        except Refused as error:  # perhaps an instance came or went since the look
+            refusal = error
+        rollout.say("resettled", f"{refusal or 'somebody else has changed the sizes of the group'}: computed anew")
+        # What became of a request whose answer was lost stands in activities that AWS writes a moment later.
+        rollout.call.clock.sleep(rollout.settings.poll_seconds)
         standing = take_up(rollout)
-    _announce_and_set(rollout, standing, needed(standing), only_raise)
-    return standing
+    raise refusal or EvergreenError(
+        f"somebody else changed the sizes of Auto Scaling group {rollout.asg_name} {ATTEMPTS} times in a row, each "
+        "time before they were set",
+        reason="desired_changed",
+        remedy="See who scales the group up and down, then run again",
+    )
 
 
 def _announce_and_set(rollout: Rollout, standing: Standing, wanted: Resize, only_raise: bool) -> bool:
