@@ -115,6 +115,7 @@ def test_throttling_without_an_end_stops_the_run_where_the_next_one_goes_on(worl
     assert problems(world) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
 def test_credentials_that_expire_stop_the_run_and_the_next_one_goes_on(world: World) -> None:
     world.actors.when(
@@ -124,6 +125,7 @@ def test_credentials_that_expire_stop_the_run_and_the_next_one_goes_on(world: Wo
     assert run.rc != 0
     assert "The AWS credentials have expired" in run.stdout
     assert "Renew the credentials" in run.stdout
+    assert '"reason": "credentials_expired"' in run.stdout
     assert GO_ON in run.stdout
     assert calls(world, "TerminateInstanceInAutoScalingGroup") == []
     world.cloud.expired.clear()

@@ -18,6 +18,7 @@ from integration.rollouts import problems, roll
 
 from simulator.checks import nothing_changed
 from simulator.identities import TOOL
+from simulator.record import Call
 from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
 from simulator.world import World
 
@@ -27,29 +28,43 @@ WORKLOADS = [
 ]
 # Its maximum leaves room, so that an autoscaler can do something at every moment.
 ROOMY = Scenario(groups=[NodeGroup("shared", size=2, max_size=6)], workloads=WORKLOADS)
+ROOMIER = ROOMY.with_group("shared", size=3, max_size=8)
 IN_ONE_WAVE = {"eks_canary": 0, "eks_max_surge": "100%"}
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A request of ours, once it has been done or (`before`) is about to be; `skip` those that come before it."""
+    """The first such request of ours, once it has been done or (`before`) is about to be."""
 
     service: str
     operation: str
-    skip: int = 0
+    chosen: Callable[[Call], bool] | None = None
     before: bool = False
+    skip: int = 0
 
 
-# Each is the first change that its stage makes, in a run in one wave over a group that has room for it.
+def tags(key: str) -> Callable[[Call], bool]:
+    """It puts a tag of this key on."""
+    return lambda call: any(tag["Key"] == key for tag in call.params["Tags"])
+
+
+# Each is a change that is made in that stage, and in no other.
 STAGES = {
     "reserve": Moment("autoscaling", "^CreateOrUpdateTags$"),
     "scale_up": Moment("autoscaling", "^CreateOrUpdateTags$", skip=1),  # announced, and not yet made
-    "wait_ready": Moment("autoscaling", "^UpdateAutoScalingGroup$", skip=1),  # after the protection of new instances
-    "cordon": Moment("kubernetes", "^PATCH nodes$", skip=4),  # after the marks on the old and on the new nodes
+    "wait_ready": Moment("autoscaling", "^UpdateAutoScalingGroup$", lambda call: "DesiredCapacity" in call.params),
+    "cordon": Moment(
+        "kubernetes", "^PATCH nodes$", lambda call: "unschedulable" in call.params["body"].get("spec", {})
+    ),
     "drain": Moment("kubernetes", "^POST pods/eviction$"),
-    "detach": Moment("ec2", "^CreateTags$", skip=1),  # after the marks on the members
+    "detach": Moment("ec2", "^CreateTags$", tags("evergreen.eks/departure")),
     "terminate": Moment("autoscaling", "^TerminateInstanceInAutoScalingGroup$"),
-    "restore": Moment("autoscaling", "^UpdateAutoScalingGroup$", skip=2, before=True),
+    "restore": Moment(
+        "autoscaling",
+        "^UpdateAutoScalingGroup$",
+        lambda call: call.params.get("NewInstancesProtectedFromScaleIn") is False,
+        before=True,
+    ),
 }
 
 
@@ -79,12 +94,9 @@ class Others:
         self.ended.append(min(running, key=lambda one: (one not in self.world.beginning.running, one)))
         self.world.actors.spot_loss(self.ended[-1])
 
-    def at(self, stage: str | Moment, deed: Callable[[], Any]) -> None:
-        """Do it in that stage, or at that moment."""
-        moment = STAGES[stage] if isinstance(stage, str) else stage
-        self.world.actors.when(
-            deed, operation=moment.operation, service=moment.service, skip=moment.skip, before=moment.before
-        )
+    def at(self, stage: str, deed: Callable[[], Any]) -> None:
+        """Do it in that stage."""
+        self.world.actors.when(deed, **vars(STAGES[stage]))
 
     def problems(self) -> list[str]:
         """What is not as it should be in the end."""
@@ -120,8 +132,8 @@ def test_one_change_in_one_stage(world: World, others: Others, stage: str, deed:
 # --- several in one run: what every change of this collection is tried with -----------------------------------------
 
 
-@pytest.mark.scenario(ROOMY)
-@pytest.mark.parametrize("first", [1, -1], ids=["up first", "down first"])
+@pytest.mark.scenario(ROOMIER)
+@pytest.mark.parametrize("first", [1, pytest.param(-1, marks=pytest.mark.slow)], ids=["up first", "down first"])
 def test_an_autoscaler_scales_up_and_down_in_every_stage(world: World, others: Others, first: int) -> None:
     for number, stage in enumerate(STAGES):
         others.at(stage, lambda by=first if number % 2 == 0 else -first: others.scale(by))
@@ -132,22 +144,19 @@ def test_an_autoscaler_scales_up_and_down_in_every_stage(world: World, others: O
 
 # One more than there are stages before the last one: the run itself removes at least one.
 MANY = Scenario(groups=[NodeGroup("shared", size=8)], workloads=WORKLOADS)
-MOMENTS_OF_MANY = {
-    "cordon": Moment("kubernetes", "^PATCH nodes$", skip=16),
-    "restore": Moment("autoscaling", "^SetInstanceProtection$", skip=1),
-}
 
 
 @pytest.mark.scenario(MANY)
 def test_the_spot_market_takes_an_instance_in_every_stage(world: World, others: Others) -> None:
-    for moment in {**STAGES, **MOMENTS_OF_MANY}.values():
-        others.at(moment, others.end_one)
+    for stage in STAGES:
+        others.at(stage, others.end_one)
     run = roll(world, **IN_ONE_WAVE)
     assert run.rc == 0, run.output
     assert len(others.ended) == len(STAGES)
     assert others.problems() == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(ROOMY)
 def test_protection_and_processes_that_somebody_puts_back_too_early_stay_as_he_left_them(
     world: World, others: Others
@@ -162,6 +171,7 @@ def test_protection_and_processes_that_somebody_puts_back_too_early_stay_as_he_l
 # --- what stops the run ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["wait_ready", "drain"])
 @pytest.mark.scenario(ROOMY)
 def test_a_group_that_somebody_deletes_is_left_alone(world: World, others: Others, stage: str) -> None:
@@ -175,6 +185,7 @@ def test_a_group_that_somebody_deletes_is_left_alone(world: World, others: Other
 TWO_WAVES = {"eks_canary": 1, "eks_max_surge": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(ROOMY)
 def test_an_instance_refresh_that_begins_meanwhile_stops_the_run_before_its_next_wave(
     world: World, others: Others

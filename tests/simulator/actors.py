@@ -72,6 +72,7 @@ class Actors:
         service: str | None = None,
         target: str | None = None,
         author: str | None = TOOL,
+        chosen: Callable[[Call], bool] | None = None,
         skip: int = 0,
         before: bool = False,
     ) -> Fault:
@@ -81,7 +82,7 @@ class Actors:
             deed()
 
         moment: dict[str, Callable[[Call], None]] = {"before": react} if before else {"after": react}
-        return self._faults.add(service, operation, target=target, author=author, skip=skip, **moment)
+        return self._faults.add(service, operation, target=target, author=author, chosen=chosen, skip=skip, **moment)
 
     def step(self) -> None:
         """Let everybody do what is due; called by the world's ticker."""
