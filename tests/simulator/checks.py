@@ -25,8 +25,8 @@ class Expected:
     """What a rollout was told to do.
 
     ``selected``: group -> the instances to be replaced. ``max_unavailable``: group -> count. ``shifted``: what others
-    changed meanwhile: group -> {"desired": by how many, "max_size": ..., "min_size": ...}. ``gone_otherwise``:
-    instances that somebody else removed.
+    changed meanwhile: group -> {"desired": by how many, "max_size": ..., "min_size": ...}, and "lowest" where desired
+    was lower by more for a while. ``gone_otherwise``: instances that somebody else removed.
     """
 
     selected: Mapping[str, Collection[str]]
@@ -55,7 +55,8 @@ def strength_kept(record: Record, before: Snapshot, expected: Expected) -> list[
         if note["author"] not in expected.authors or note["group"] not in before.groups:
             continue
         group = note["group"]
-        own_size = before.groups[group].desired + min(0, expected.shifted.get(group, {}).get("desired", 0))
+        shifted = expected.shifted.get(group, {})
+        own_size = before.groups[group].desired + min(0, shifted.get("desired", 0), shifted.get("lowest", 0))
         floor = own_size - expected.max_unavailable.get(group, 0)
         if note["ready"] < floor:
             problems.append(f"after {note['node']} was cordoned, {group} had {note['ready']} nodes left, not {floor}")
