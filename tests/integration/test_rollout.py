@@ -111,30 +111,6 @@ def test_what_was_so_before_stays_so(world: World):
     assert problems(world) == []
 
 
-# One kill in each stage, one run after the other: each rerun goes on, and is killed a stage further.
-KILLS = [
-    ("autoscaling", "^CreateOrUpdateTags$", 0),  # reserve
-    ("autoscaling", "^UpdateAutoScalingGroup$", 1),  # scale_up: after the protection of new instances
-    ("kubernetes", "^PATCH nodes$", 2),  # cordon: after the marks on the new nodes
-    ("kubernetes", "^POST pods/eviction$", 0),  # drain
-    ("autoscaling", "^TerminateInstanceInAutoScalingGroup$", 0),  # terminate
-    ("autoscaling", "^DeleteTags$", 0),  # finished
-]
-
-
-@pytest.mark.parametrize("checkpoint", ["kept", "lost"])
-@pytest.mark.scenario(TWO_NODES)
-def test_killed_in_every_stage_it_goes_on(world: World, checkpoint: str):
-    """With the checkpoint lost, what stands on the group, the instances and the nodes must do."""
-    for service, operation, skip in KILLS:
-        roll_until_killed(world, service, operation, skip=skip, **IN_ONE_WAVE)
-        for path in checkpoints(world) if checkpoint == "lost" else ():
-            path.unlink()
-    run = roll(world, **IN_ONE_WAVE)
-    assert run.rc == 0, run.output
-    assert problems(world) == []
-
-
 @pytest.mark.scenario(TWO_NODES)
 def test_finished_waves_are_one_line(world: World):
     roll_until_killed(world, "kubernetes", "^POST pods/eviction$", skip=4)
@@ -219,7 +195,7 @@ def test_a_target_that_moves_stops_the_rollout_and_names_both(world: World):
     assert versions == {"3"}
 
 
-@pytest.mark.parametrize("last", ["autoscaling", "ec2"])
+@pytest.mark.parametrize("last", ["autoscaling", pytest.param("ec2", marks=pytest.mark.slow)])
 @pytest.mark.scenario(TWO_NODES)
 def test_killed_with_its_last_steps_the_next_run_sweeps_up(world: World, last: str):
     """The marks go from the group, then from the instances, then the checkpoint is put aside."""
