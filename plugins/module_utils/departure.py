@@ -63,6 +63,7 @@ class Request:
     final_state: str
     method: str
     verify_drained: bool
+    allow_unjoined: bool
     min_ready: int | None
     run_id: str
     wait: bool
@@ -94,6 +95,7 @@ class Request:
             final_state=final_state,
             method=method,
             verify_drained=params["verify_drained"],
+            allow_unjoined=params["allow_unjoined"],
             min_ready=params["min_ready"],
             run_id=params["run_id"] or "",
             wait=params["wait"],
@@ -231,7 +233,7 @@ def failure(asg_name: str, fates: Mapping[str, Fate], done: Mapping[str, Any]) -
 REMEDIES = {
     "not_drained": "Drain these nodes (evergreen.eks.node_drain), then run again",
     "node_unknown": "See which Node the instance is (spec.providerID) or whether this is the right cluster; "
-    "verify_drained=false removes it without this proof",
+    "allow_unjoined=true removes one that never became a Node",
     "not_a_member": "Check the instance ids and the group's name",
     "floor": "Get more members Ready, or lower min_ready, then run again",
     "warm_pool": "Name instances of the group itself",

@@ -325,7 +325,7 @@ class Removal:
             return None
         nodes = [node for node in sight.nodes if node.instance_id == instance_id]
         pods = [name for node in nodes for name in pods_that_must_leave(list_pods(self._client, node.name))]
-        if nodes and not pods:
+        if not pods and (nodes or self.request.allow_unjoined):
             return None
         instance = sight.outside.get(instance_id) or describe_instances(self._aws, [instance_id]).get(instance_id)
         if instance is None or instance.state in SILENT:

@@ -57,6 +57,13 @@ options:
     description: Whether to prove, right before each removal, that no pod is lost with the instance.
     type: bool
     default: true
+  allow_unjoined:
+    description:
+      - Whether an instance that is no node of the cluster counts as one without pods. Only for instances that are known
+        never to have joined it.
+      - One that has joined in the meantime is a node, and is removed only when it is empty.
+    type: bool
+    default: false
   min_ready:
     description:
       - How many members of the group must be C(InService), Ready, schedulable and initialised after each removal; where
@@ -202,6 +209,7 @@ def main() -> None:
                 final_state={"type": "str", "choices": ["terminated", "stopped", "detached"], "default": "terminated"},
                 method={"type": "str", "choices": ["auto", "detach", "terminate_in_group"], "default": "auto"},
                 verify_drained={"type": "bool", "default": True},
+                allow_unjoined={"type": "bool", "default": False},
                 min_ready={"type": "int"},
                 run_id={"type": "str"},
                 wait={"type": "bool", "default": True},

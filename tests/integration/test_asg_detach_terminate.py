@@ -111,6 +111,8 @@ def test_an_instance_with_pods_is_refused_and_the_others_go(world: World) -> Non
     assert [call.target for call in changes(world)] == [idle]
     assert busy in members(world)
 
+    joined = remove(world, [busy], allow_unjoined=True)
+    assert joined["failed"] and joined["reason"] == "not_drained"
     forced = remove(world, [busy], verify_drained=False)
     assert results(forced) == {busy: "terminated"}
 
@@ -127,6 +129,9 @@ def test_a_running_instance_without_a_node_is_no_proof_of_emptiness(world: World
     answer = remove(world, [silent])
     assert answer["failed"] and answer["instances"][silent]["reason"] == "node_unknown"
     assert changes(world) == []
+
+    answer = remove(world, [silent], allow_unjoined=True)
+    assert results(answer) == {silent: "terminated"}
 
 
 @pytest.mark.scenario(EMPTY.with_group("shared", min_size=3), speed=FAST)

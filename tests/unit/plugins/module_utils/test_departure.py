@@ -32,6 +32,7 @@ def a_request(**options: Any) -> Request:
         "final_state": "terminated",
         "method": "auto",
         "verify_drained": True,
+        "allow_unjoined": False,
         "min_ready": None,
         "run_id": "run-7",
         "wait": True,
