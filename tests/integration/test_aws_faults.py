@@ -62,16 +62,22 @@ def throttled(world: World) -> list[Call]:
     return [call for call in world.record.calls(author=TOOL) if call.error in ("Throttling", "RequestLimitExceeded")]
 
 
+def grows(call: Call) -> bool:
+    """It is about desired capacity, or no such request at all."""
+    return call.operation != "UpdateAutoScalingGroup" or "DesiredCapacity" in call.params
+
+
 @pytest.mark.scenario(TWO_NODES)
 def test_on_a_bad_day_nothing_counts_twice(world: World) -> None:
-    """Of each kind of change the first is carried out without an answer, the next one never arrives, then AWS fails;
-    and twice it throttles for minutes: when the instances are launched and when they are terminated."""
+    """Of each kind of change the first request never arrives, the second fails, the third is done but not answered;
+    and it throttles for minutes when the instances are launched, and again when they are terminated."""
     for operation in CHANGES:
-        world.faults.add(None, f"^{operation}$", author=TOOL, reset="after")
-        world.faults.add(None, f"^{operation}$", author=TOOL, skip=1, reset="before")
-        world.faults.add(None, f"^{operation}$", author=TOOL, skip=2, error=(500, "InternalFailure", "Sorry"))
+        bad = {"author": TOOL, "chosen": grows}
+        world.faults.add(None, f"^{operation}$", **bad, reset="before")
+        world.faults.add(None, f"^{operation}$", **bad, skip=1, error=(500, "InternalFailure", "Sorry"))
+        world.faults.add(None, f"^{operation}$", **bad, skip=2, reset="after")
     for operation in ("^UpdateAutoScalingGroup$", "^TerminateInstance"):
-        world.actors.when(lambda: throttle(world), operation=operation, service="autoscaling", skip=3)
+        world.actors.when(lambda: throttle(world), operation=operation, chosen=grows, skip=2)
     run = roll(world, **IN_ONE_WAVE)
     assert run.rc == 0, run.output
     assert problems(world) == []
