@@ -150,7 +150,7 @@ UNUSABLE = {
     ),
     "configmap, foreign": (
         CONFIG_MAP,
-        lambda world: write_checkpoint(world),
+        write_checkpoint,
         ("evergreen-eks-shared", "belongs to another cluster"),
     ),
     "s3, read-only": (S3, deny("s3:PutObject"), (f"s3://state/{KEY}.json", "s3:PutObject", "Allow s3:GetObject")),
