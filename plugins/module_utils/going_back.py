@@ -19,7 +19,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.gather import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import instance_and_node
-from ansible_collections.evergreen.eks.plugins.module_utils.orphans import by_final_state
+from ansible_collections.evergreen.eks.plugins.module_utils.orphans import Orphan, by_final_state, find_orphans
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Standing, names
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, look, refuse_to_put_back
 from ansible_collections.evergreen.eks.plugins.module_utils.stages import (
@@ -42,10 +42,11 @@ class Abandoned:
     scene: Scene
     run: Optional[Gathered]
     swept: bool  # else a run was killed with its last steps: marks on instances, or its checkpoint, are left
+    orphans: tuple[Orphan, ...] = ()
 
     @property
     def nothing_to_do(self) -> bool:
-        return self.run is None and self.swept
+        return self.run is None and self.swept and not self.orphans
 
 
 def gather_abandoned(rollout: Rollout) -> Abandoned:
@@ -57,10 +58,11 @@ def gather_abandoned(rollout: Rollout) -> Abandoned:
     scene = look(rollout.aws, rollout.client, rollout.asg_name)
     found = found_run(rollout, scene, cluster_uid(rollout))
     if found.checkpoint is None:
-        return Abandoned(scene, None, found.swept(scene))
+        return Abandoned(scene, None, found.swept(scene), tuple(find_orphans(rollout.aws, scene.group)))
     refuse_to_put_back(rollout.aws, scene)
     found.checkpoint.keep_the_rest()
-    return Abandoned(scene, with_orphans(rollout, found.unfinished(scene)), swept=True)
+    run = with_orphans(rollout, found.unfinished(scene))
+    return Abandoned(scene, run, swept=True, orphans=run.orphans)
 
 
 def abandon(rollout: Rollout) -> dict[str, Any]:
@@ -71,8 +73,9 @@ def abandon(rollout: Rollout) -> dict[str, Any]:
     found = abandoned.run
     if found is None:
         sweep(rollout, abandoned.scene)
-        done = way_back(rollout, replace(abandoned, swept=True))
-        return {"changed": not abandoned.swept, "plan": done, "lease": hold, "instance_ids": []}
+        open_journal(rollout)
+        done = {**way_back(rollout, replace(abandoned, swept=True)), "nothing_to_do": True}
+        return {"changed": not abandoned.swept, "plan": done, "run_id": "", "lease": hold, "instance_ids": []}
     checkpoint, scene = found.checkpoint, found.scene
     set_stale_aside(rollout, found)
     forget_stop_request(rollout)
@@ -96,16 +99,18 @@ def way_back(rollout: Rollout, abandoned: Abandoned) -> dict[str, Any]:
     """What putting the group back would do, as data and in lines for a person."""
     found = abandoned.run
     if found is None:
-        what = "nothing to put back, no run is unfinished here"
-        left = "a run has ended here, its last marks are to be taken off"
+        lines = [] if abandoned.swept else ["a run has ended here, its last marks are to be taken off"]
+        lines += [str(orphan) for orphan in abandoned.orphans]
+        lines = lines or ["nothing to put back, no run is unfinished here"]
         return {
             "asg_name": rollout.asg_name,
             "outcome": "nothing_to_do" if abandoned.nothing_to_do else "planned",
             "changed": False,
             "nothing_to_do": abandoned.nothing_to_do,
             "run_id": "",
+            "orphans": by_final_state(abandoned.orphans),
             "notes": [],
-            "summary": [f"{rollout.asg_name}: {what if abandoned.nothing_to_do else left}"],
+            "summary": [f"{rollout.asg_name}: {line}" for line in lines],
         }
     checkpoint, scene = found.checkpoint, found.scene
     own = scene.group.desired_capacity - checkpoint.ledger.held
@@ -122,7 +127,7 @@ def way_back(rollout: Rollout, abandoned: Abandoned) -> dict[str, Any]:
         "uncordon_instance_ids": cordoned_in_vain(checkpoint, scene),
         "remove_instance_ids": leaving,
         "desired_capacity": own,
-        "orphans": by_final_state(found.orphans),
+        "orphans": by_final_state(abandoned.orphans),
         "notes": list(found.notes),
         **back,
     }

@@ -12,6 +12,7 @@ from integration.rollouts import RESTORE, lose_checkpoints, problems, restore, r
 from integration.test_rollout import IN_ONE_WAVE, TWO_NODES
 
 from simulator.checks import nothing_changed
+from simulator.scenarios import NodeGroup, Scenario
 from simulator.world import World
 
 
@@ -150,3 +151,19 @@ def test_a_checkpoint_whose_run_was_put_back_from_elsewhere_is_not_used(world: W
     assert run.rc == 0, run.output
     assert "it was finished, or put back, from elsewhere" in run.stdout
     assert problems(world) == []
+
+
+@pytest.mark.scenario(Scenario(groups=[NodeGroup("shared", size=2)]))
+def test_an_instance_that_an_interrupted_call_left_outside_its_group_is_ended(world: World):
+    orphan = sorted(world.beginning.groups["shared"].instances)[0]
+    denied = world.faults.add("ec2", "^TerminateInstances$", times=None, error=(403, "AccessDenied", "no"))
+    options = {"asg_name": "shared", "instance_ids": [orphan], "decrement": True, "method": "detach"}
+    world.module("evergreen.eks.asg_detach_terminate", {**options, "verify_drained": False, "poll_seconds": 0.1})
+    world.faults.remove(denied)
+
+    run = restore(world)
+    assert run.rc == 0, run.output
+    assert f"shared: {orphan} is running outside the group" in run.stdout
+    world.wait_until(lambda now: orphan not in now.running, "it has ended")
+    assert problems(world, {"shared": [orphan]}, shifted={"shared": {"desired": -1}}) == []
+    assert "nothing to put back" in restore(world).stdout
