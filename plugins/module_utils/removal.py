@@ -228,7 +228,7 @@ class Removal:
             # Nothing was sent that counts: the proof, or the tag, could not be had. An outage is waited out.
             if not getattr(trouble, "transient", False) or self._deadline.expired():
                 raise
-            self._heartbeat.beat(f"no answer for now, trying on: {trouble}")
+            self._heartbeat.beat(f"no answer for now, trying on: {trouble.message}")
             self._call.clock.sleep(self.request.poll_seconds)
             return still
         if error:

@@ -204,44 +204,6 @@ def test_more_than_one_budget_is_named_at_once_and_does_not_wait_for_the_time_ou
     assert "budget one, two" in answer["msg"]
 
 
-@pytest.mark.scenario(scenario(Deployment("web", replicas=9)))
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"error": (503, "ServiceUnavailable", "the server is currently unable to handle the request"), "times": 3},
-        {"error": (500, "", "etcdserver: leader changed"), "times": 3},
-        {"error": (429, "TooManyRequests", "too many requests", {"Retry-After": "1"}), "times": 3},
-        {"reset": "before", "times": 3},
-        {"reset": "after", "times": 3},
-    ],
-    ids=["503", "leader changed", "flow control", "reset before", "reset after"],
-)
-def test_passing_trouble_of_the_api_is_outlived(world: World, fault: dict[str, Any]) -> None:
-    node = node_with(world, "web")
-    cordon(world, node)
-    there = pods_on(world, node)
-    order = world.faults.add("kubernetes", EVICTION, author=TOOL, **fault)
-    answer = drain(world, node)
-    assert order.hits == 3
-    assert answer["nodes"][node]["drained"] and answer["nodes"][node]["evicted"] == there
-    assert pods_on(world, node) == []
-
-
-@pytest.mark.scenario(scenario(Deployment("web", replicas=6, stop=20)))
-def test_an_outage_of_the_whole_api_and_watches_that_end_are_outlived(world: World) -> None:
-    node = node_with(world, "web")
-    cordon(world, node)
-    world.faults.add("kubernetes", "^WATCH", author=TOOL, times=2, error=(410, "Expired", "too old resource version"))
-    outages = []
-
-    def three_minutes_of_silence() -> None:
-        outages.append(world.faults.add("kubernetes", author=TOOL, times=None, seconds=180, reset=True))
-
-    world.actors.when(three_minutes_of_silence, operation=EVICTION)
-    answer = drain(world, node)
-    assert outages[0].hits and answer["nodes"][node]["drained"] and pods_on(world, node) == []
-
-
 @pytest.mark.scenario(scenario(Deployment("web", replicas=3)))
 def test_a_missing_right_stops_at_once_and_names_verb_and_resource(world: World) -> None:
     node = node_with(world, "web")

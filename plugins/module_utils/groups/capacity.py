@@ -110,7 +110,7 @@ def ensure_sizes(
         except AwsError as error:
             if not error.transient or deadline.expired():
                 raise
-            heartbeat.beat(f"no answer for now, trying on: {error}", asg_name=name)
+            heartbeat.beat(f"no answer for now, trying on: {error.message}", asg_name=name)
         call.clock.sleep(min(aws.poll_seconds, deadline.remaining()))
     after = living_group(aws, name)
     return Sizing(before.sizes, after.sizes, len(after.in_service))
