@@ -69,7 +69,7 @@ def runs(world: World, tmp_path: Path) -> Iterator[Runs]:
 @pytest.mark.scenario(TWO_NODES)
 def test_killed_at_each_kind_of_call_it_goes_on(world: World, runs: Runs, kinds: list[Step]):
     """Every third time the checkpoint is lost, too: what stands on the group, the instances and the nodes must do."""
-    for number, kind in enumerate(kinds):
+    for number, kind in enumerate(kinds, start=1):
         kill = Kill(1, BEFORE if number % 2 else AFTER, PARENT if kind.operation == EVICTION else ALL, kind)
         struck = runs.run(kill)
         assert struck, f"{kind} never came:\n{runs.output}"
