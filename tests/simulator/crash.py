@@ -7,16 +7,20 @@ make crash                              # everything
 make crash EVERY=5                      # every fifth step only, and every fifth of the other kinds of crashes
 make crash ONLY=k017-after              # one case; several with commas and wildcards: ONLY='lost-*,torn-*'
 make crash JOBS=1                       # one world at a time
+
+Interrupted, it goes on where it stopped: what held is written down, and believed as long as the code is the same.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,6 +39,7 @@ from simulator.crash_cases import (
 from simulator.runs import REPOSITORY
 
 OUTPUT = REPOSITORY / "tests" / "output" / "crash"
+TESTED = ("plugins", "roles", "playbooks", "tests/simulator")
 MOST_STEPS = 500  # no run has as many
 PROGRESS_EVERY = 10  # cases, where the output is no terminal
 
@@ -74,6 +79,35 @@ class Tally:
         return case.kills[-1].step > max(ends, default=MOST_STEPS)
 
 
+class Results:
+    """What came of the cases in this and in earlier runs of the same code; those that broke are played again."""
+
+    def __init__(self, path: Path, code: str):
+        self._path = path
+        self._code = code
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        ours = [line["outcome"] for line in lines if line["code"] == code and line["outcome"]["verdict"] != BROKEN]
+        self._known = {outcome["name"]: Outcome(**outcome) for outcome in ours}
+
+    def get(self, case: Case) -> Outcome | None:
+        return self._known.get(case.name)
+
+    def add(self, outcome: Outcome) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a") as file:
+            file.write(json.dumps({"code": self._code, "outcome": asdict(outcome)}) + "\n")
+
+
+def code_tested() -> str:
+    """A digest of all that a crash depends on."""
+    digest = hashlib.sha256()
+    for folder in TESTED:
+        for path in sorted((REPOSITORY / folder).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(f"{path.relative_to(REPOSITORY)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def crash(only: str = "", every: int = 1, jobs: int = 2) -> int:
     """Play the cases; returns the exit code: 0 when all of them held, and there was one at least."""
     began = time.monotonic()
@@ -81,17 +115,22 @@ def crash(only: str = "", every: int = 1, jobs: int = 2) -> int:
     os.environ.clear()  # nothing of the caller's own AWS or Kubernetes reaches the worlds, nor what runs in them
     os.environ.update(environment)
     tally = Tally()
+    results = Results(OUTPUT / "results.jsonl", code_tested())
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting: dict[Future[Outcome], Case] = {}
         ahead = cases(tally, only.split(",") if only else (), every)
         while True:
             while len(waiting) < jobs and (case := next(ahead, None)) is not None:
-                waiting[pool.submit(play, case, OUTPUT / case.name)] = case
+                if known := results.get(case):
+                    tally.add(case, known)
+                else:
+                    waiting[pool.submit(play, case, OUTPUT / case.name)] = case
             if not waiting:
                 break
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                case = waiting.pop(future)
-                report(tally, tally.add(case, future.result()), began)
+                case, outcome = waiting.pop(future), future.result()
+                results.add(outcome)
+                report(tally, tally.add(case, outcome), began)
     print(f"{tally.held} held, {tally.broken} broken")
     return 0 if tally.held and not tally.broken else 1
 
