@@ -9,11 +9,11 @@ import base64
 import copy
 import gzip
 import re
+import zlib
 from hashlib import sha256
 from typing import Any, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
 from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, Place
 from ansible_collections.evergreen.eks.plugins.module_utils.store_remote import RemoteStore, Seen
@@ -43,6 +43,8 @@ class ConfigMapStore(RemoteStore):
     out. Only the last finished run is kept, under C(finished), until the next one begins. The version of a checkpoint
     is the object's resourceVersion; where others changed labels or annotations only, we write over that.
     """
+
+    REFUSAL = KubernetesError
 
     def __init__(self, namespace: str, where: Place, client: KubernetesClient, call: Call, poll_seconds: float) -> None:
         super().__init__(call, poll_seconds)
@@ -138,11 +140,11 @@ class ConfigMapStore(RemoteStore):
         }
         return Seen(seen.content, self._write(manifest))
 
-    def _moved(self, error: EvergreenError, seen: Seen) -> bool:
+    def _moved(self, error: KubernetesError, seen: Seen) -> bool:
         """409: another resourceVersion, or it is there already; 404 on an update: it has been deleted."""
         return error.status == 409 or (error.status == 404 and seen.version is not None)
 
-    def _remedy(self, error: EvergreenError) -> str:
+    def _remedy(self, error: KubernetesError) -> str:
         too_long = any(cause.get("reason") == "FieldValueTooLong" for cause in error.causes)
         if too_long or error.status == 413 or "request is too large" in error.text:
             return "It is full: keep the checkpoint elsewhere (eks_state_store=s3 or file)"
@@ -192,5 +194,5 @@ def _unpacked(manifest: Manifest, key: str) -> Optional[bytes]:
     raw = base64.b64decode(packed)
     try:
         return gzip.decompress(raw)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return raw

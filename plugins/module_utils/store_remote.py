@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, ClassVar, Optional, TypeVar
 
-from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
-from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesError
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat
 from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, StoreError
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
-
-#: what the clients of a store raise; anything else (a lost lock, an ended playbook) passes as it is
-REFUSALS = (AwsError, KubernetesError)
 
 Found = TypeVar("Found")
 
@@ -39,6 +34,9 @@ class RemoteStore(ABC):
     was another writer.
     """
 
+    #: what is raised where this store's own server refuses; all else (expired credentials, a lost lock) passes as it is
+    REFUSAL: ClassVar[type[EvergreenError]]
+
     def __init__(self, call: Call, poll_seconds: float) -> None:
         self._call = call
         self._poll_seconds = poll_seconds
@@ -51,19 +49,19 @@ class RemoteStore(ABC):
 
     @abstractmethod
     def _look(self) -> Seen:
-        """What is there now. Raises one of REFUSALS."""
+        """What is there now. Raises REFUSAL."""
 
     @abstractmethod
     def _put(self, content: bytes, seen: Seen) -> Seen:
-        """Write it in one step, if that version is still the current one. Raises one of REFUSALS."""
+        """Write it in one step, if that version is still the current one. Raises REFUSAL."""
 
     @abstractmethod
-    def _moved(self, error: EvergreenError, seen: Seen) -> bool:
-        """Whether a write over that version was refused because it is not the current one."""
+    def _moved(self, error: Any, seen: Seen) -> bool:
+        """Whether that REFUSAL of a write says that the version is not the current one."""
 
     @abstractmethod
-    def _remedy(self, error: EvergreenError) -> str:
-        """What to do about a refusal; "" where its own remedy says it."""
+    def _remedy(self, error: Any) -> str:
+        """What to do about a REFUSAL; "" where its own remedy says it."""
 
     @abstractmethod
     def _as_bytes(self, checkpoint: Checkpoint) -> bytes:
@@ -84,7 +82,7 @@ class RemoteStore(ABC):
         while True:
             try:
                 return write(seen)
-            except REFUSALS as error:
+            except self.REFUSAL as error:
                 if not self._moved(error, seen) and not error.transient:
                     raise self._unusable(error, "written") from error
                 refusal = error
@@ -103,7 +101,7 @@ class RemoteStore(ABC):
         """What the request answers; C(what) it was to be: read or written. Raises StoreError."""
         try:
             return request()
-        except REFUSALS as error:
+        except self.REFUSAL as error:
             raise self._unusable(error, what) from error
 
     def _unusable(self, error: EvergreenError, what: str) -> StoreError:

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError, aws_errors
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, StoreError
 from ansible_collections.evergreen.eks.plugins.module_utils.store_remote import RemoteStore, Seen
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
@@ -31,6 +30,8 @@ class S3Store(RemoteStore):
     The version of a checkpoint is its ETag. A finished run is kept as C(<group>.<run id>.done.json); a lifecycle rule
     of the bucket may end that.
     """
+
+    REFUSAL = AwsError
 
     def __init__(self, bucket: str, prefix: str, where: Place, aws: Aws, call: Call, poll_seconds: float) -> None:
         super().__init__(call, poll_seconds)
@@ -116,10 +117,10 @@ class S3Store(RemoteStore):
             f"({sys.executable} -m pip install 'botocore>={CONDITIONAL_SINCE}')",
         )
 
-    def _moved(self, error: EvergreenError, seen: Seen) -> bool:
+    def _moved(self, error: AwsError, seen: Seen) -> bool:
         return error.code in MOVED
 
-    def _remedy(self, error: EvergreenError) -> str:
+    def _remedy(self, error: AwsError) -> str:
         if error.code == "NoSuchBucket":
             return "Create the bucket, or name another with state.bucket (eks_state_bucket)"
         if error.code in ELSEWHERE:

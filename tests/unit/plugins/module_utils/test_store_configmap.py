@@ -5,17 +5,22 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 from collections.abc import Iterator
 
 import pytest
 from unit.checkpoints import a_checkpoint
-from unit.stores import AUTHOR, ConfigMaps, config_maps
+from unit.fakes import FakeClock
+from unit.stores import AUTHOR, POLL_SECONDS, ConfigMaps, config_maps, where
 
-from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import HostProgress
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import CheckpointError, HostProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, StoreError
-from ansible_collections.evergreen.eks.plugins.module_utils.store_configmap import name_of
+from ansible_collections.evergreen.eks.plugins.module_utils.store_configmap import ConfigMapStore, name_of
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 BUSY = (503, "ServiceUnavailable", "busy")
 
@@ -148,6 +153,34 @@ def test_a_missing_right_is_named(cluster: ConfigMaps, allowed: tuple[str, ...],
 def test_a_namespace_that_is_not_there_is_named(cluster: ConfigMaps):
     with pytest.raises(StoreError, match="Create the namespace rollouts.*eks_state_namespace"):
         cluster.open(namespace="rollouts").save(a_checkpoint())
+
+
+class ExpiredCredentials:
+    """A Kubernetes client whose token AWS mints no more."""
+
+    def get(self, _path: str) -> None:
+        raise AwsError("The credentials have expired", reason="credentials_expired", remedy="Renew the credentials")
+
+    create = replace = lambda self, path, _manifest: self.get(path)
+
+
+def test_what_aws_says_of_the_credentials_is_passed_on_as_it_is():
+    store = ConfigMapStore("kube-system", where("shared"), ExpiredCredentials(), Call(clock=FakeClock()), POLL_SECONDS)
+    for request in (store.load, store.stop_request, lambda: store.save(a_checkpoint())):
+        with pytest.raises(AwsError, match="Renew the credentials") as caught:
+            request()
+        assert caught.value.reason == "credentials_expired"
+
+
+def test_a_packed_checkpoint_that_is_damaged_is_named(cluster: ConfigMaps):
+    cluster.open().save(a_checkpoint())
+    damaged = bytearray(gzip.compress(a_checkpoint().to_json().encode(), mtime=0))
+    damaged[10] ^= 0xFF  # the first byte behind the header
+    packed = {"checkpoint.gz": base64.b64encode(damaged).decode()}
+    cluster.admin.patch(cluster.path(), {"data": None, "binaryData": packed})
+    with pytest.raises(CheckpointError, match="is not a checkpoint") as caught:
+        cluster.open().load()
+    assert caught.value.reason == "checkpoint_corrupt"
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
