@@ -48,6 +48,16 @@ def reasons(answer: dict[str, Any]) -> dict[str, set[str | None]]:
     return {group["name"]: {one["reason"] for one in group["instances"]} for group in answer["groups"]}
 
 
+def test_as_tasks_of_a_playbook(world: World) -> None:
+    """No playbook of ours has these two."""
+    found = world.task("evergreen.eks.asg_info", {"names": ["shared"]})
+    predicted = world.task("evergreen.eks.asg_capacity", {"asg_name": "shared", "desired_capacity": 4}, check=True)
+
+    assert [group["name"] for group in found["groups"]] == ["shared"]
+    assert predicted["changed"] and predicted["after"]["desired_capacity"] == 4
+    assert changes(world) == []
+
+
 class TestInfo:
     def test_the_groups_of_a_cluster_and_why_their_instances_are_outdated(self, world: World) -> None:
         answer = world.module("evergreen.eks.asg_info", {"cluster_name": "rehearsal"})

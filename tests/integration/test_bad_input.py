@@ -133,7 +133,17 @@ def refused(world: World, says: tuple[str, ...], env: dict[str, str] | None = No
     assert nothing_changed(world.record, since=calls_so_far) == []
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name != "groups: weighted"])
+# One of each kind of check; `make test-slow` runs the others.
+QUICK = {"surge", "unknown variable", "select", "unknown group", "unknown cluster", "expired", "cluster denied"}
+QUICK |= {"unreachable", "forbidden", "refreshing", "Launch"}
+
+
+def each_refusal() -> list[Any]:
+    names = [name for name in ALL if name != "groups: weighted"]
+    return [name if name.split(": ")[1] in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("name", each_refusal())
 def test_refused(name: str):
     case = ALL[name]
     scenario = TINY.with_group("shared", **case.group)

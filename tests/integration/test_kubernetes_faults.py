@@ -129,6 +129,7 @@ def test_whatever_passes_by_itself_is_outlived_in_a_rollout(world: World):
     assert problems(world) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
 def test_three_minutes_without_a_control_plane_in_every_stage_are_outlived(world: World):
     """One outage as each stage begins to record, and one in the middle of each wait; controllers are away, too.

@@ -158,6 +158,7 @@ def test_who_was_killed_with_its_keeper_is_taken_over_at_once(world: World):
     assert holder_of(world)["pid"] != first.pid
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(ONE_NODE)
 def test_without_the_right_to_leases_it_says_so_before_any_change_and_goes_without_a_lock(world: World):
     world.kubernetes.authorize = lambda user, verb, group, resource, subresource: resource != "leases"
@@ -192,6 +193,7 @@ def test_while_its_lock_cannot_be_renewed_a_run_changes_nothing_and_then_goes_on
     assert lease_of(world)["leaseTransitions"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(ONE_NODE)
 def test_who_was_taken_over_is_fenced(world: World):
     elsewhere = RunElsewhere(world, seconds=60)

@@ -148,11 +148,12 @@ MANY = Scenario(groups=[NodeGroup("shared", size=8)], workloads=WORKLOADS)
 LATE_STAGES = ["cordon", "drain", "terminate", "restore"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stages",
     [
         pytest.param(LATE_STAGES, marks=pytest.mark.scenario(MANY.with_group("shared", size=4)), id="late stages"),
-        pytest.param(list(STAGES), marks=[pytest.mark.scenario(MANY), pytest.mark.slow], id="every stage"),
+        pytest.param(list(STAGES), marks=pytest.mark.scenario(MANY), id="every stage"),
     ],
 )
 def test_the_spot_market_takes_an_instance_in_one_stage_after_the_other(

@@ -106,6 +106,7 @@ def test_in_awx_a_checkpoint_that_would_be_lost_with_the_job_is_refused(world: W
     assert nothing_changed(world.record) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(ONE_SLOW, speed=120)
 def test_parallel_groups_do_not_wait_for_each_others_waves(world: World):
     run = roll(world, "--forks", "2", eks_parallel_groups="2")
@@ -133,6 +134,7 @@ def test_a_group_that_fails_stops_those_that_have_not_begun_and_lets_the_others_
     assert set(world.beginning.groups["third"].instances) == set(now.groups["third"].instances)
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(SECOND_REFUSED, speed=120)
 def test_one_at_a_time_groups_run_in_the_order_given_until_one_fails(world: World):
     run = roll(world, eks_node_groups="third,second,first")

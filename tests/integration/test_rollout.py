@@ -58,8 +58,8 @@ def test_the_plan_playbook_sends_no_change(world: World):
 @pytest.mark.parametrize(
     ("amounts", "missing"),
     [
-        ({"eks_max_surge": "100%", "eks_canary": "0"}, 0),
-        ({"eks_max_surge": 0, "eks_max_unavailable": "1"}, 1),
+        pytest.param({"eks_max_surge": "100%", "eks_canary": "0"}, 0, marks=pytest.mark.slow),
+        pytest.param({"eks_max_surge": 0, "eks_max_unavailable": "1"}, 1, marks=pytest.mark.slow),
         ({"eks_max_surge": "1", "eks_max_unavailable": "40%", "eks_canary": 0}, 1),
     ],
     ids=["all at once", "no surge", "both"],
@@ -71,6 +71,7 @@ def test_amounts(world: World, amounts, missing):
     assert problems(world, max_unavailable={"shared": missing}) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(
     Scenario(
         groups=[NodeGroup("data", size=3)],
@@ -87,6 +88,7 @@ def some(world: World) -> list[str]:
     return sorted(world.beginning.groups["shared"].instances)[:1]
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(ONE_GROUP.with_group("shared", outdated=False))
 def test_named_instances_only(world: World):
     run = roll(world, eks_select=json.dumps({"instances": some(world)}))
@@ -94,6 +96,7 @@ def test_named_instances_only(world: World):
     assert problems(world, {"shared": some(world)}) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES.with_group("shared", outdated=False))
 def test_all_are_frozen_at_the_first_gather(world: World):
     roll_until_killed(world, "kubernetes", "^POST pods/eviction$", eks_select="all", **IN_ONE_WAVE)
@@ -111,6 +114,7 @@ def test_what_was_so_before_stays_so(world: World):
     assert problems(world) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
 def test_finished_waves_are_one_line(world: World):
     roll_until_killed(world, "kubernetes", "^POST pods/eviction$", skip=4)
@@ -121,6 +125,7 @@ def test_finished_waves_are_one_line(world: World):
     assert problems(world) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
 def test_an_old_instance_that_vanishes_is_finished_and_the_surplus_goes(world: World):
     victims = sorted(world.beginning.groups["shared"].instances)
@@ -135,6 +140,7 @@ def test_an_old_instance_that_vanishes_is_finished_and_the_surplus_goes(world: W
     assert problems(world, gone_otherwise=victims) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
 def test_an_autoscaler_that_adds_a_node_between_kill_and_rerun_keeps_it(world: World):
     roll_until_killed(world, "autoscaling", "^UpdateAutoScalingGroup$", skip=1)
@@ -156,6 +162,7 @@ def test_on_failure_restore_keeps_the_old_nodes_and_puts_everything_back(world: 
     assert set(world.snapshot().groups["shared"].instances) == set(world.beginning.groups["shared"].instances)
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
 def test_new_nodes_that_never_come_stop_the_rollout_before_any_old_one_is_touched(world: World):
     world.machines.boot_seconds["shared"] = 1e9
@@ -168,6 +175,7 @@ def test_new_nodes_that_never_come_stop_the_rollout_before_any_old_one_is_touche
     assert set(world.snapshot().groups["shared"].instances) == set(world.beginning.groups["shared"].instances)
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
 def test_a_maximum_that_somebody_resets_meanwhile_costs_the_group_none_of_its_own(world: World):
     world.actors.when(
@@ -178,6 +186,7 @@ def test_a_maximum_that_somebody_resets_meanwhile_costs_the_group_none_of_its_ow
     assert problems(world) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
 def test_a_target_that_moves_stops_the_rollout_and_names_both(world: World):
     roll_until_killed(world, "kubernetes", "^POST pods/eviction$")
@@ -195,7 +204,8 @@ def test_a_target_that_moves_stops_the_rollout_and_names_both(world: World):
     assert versions == {"3"}
 
 
-@pytest.mark.parametrize("last", ["autoscaling", pytest.param("ec2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("last", ["autoscaling", "ec2"])
 @pytest.mark.scenario(TWO_NODES)
 def test_killed_with_its_last_steps_the_next_run_sweeps_up(world: World, last: str):
     """The marks go from the group, then from the instances, then the checkpoint is put aside."""

@@ -73,6 +73,7 @@ def test_a_run_that_is_asked_to_stop_finishes_the_nodes_in_hand_and_the_next_one
     assert problems(world) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_GROUPS)
 def test_a_stop_in_the_last_wave_of_a_group_keeps_the_next_one_from_beginning(world: World):
     asked, stopped = while_rolling(world, lambda: stop(world))

@@ -72,7 +72,7 @@ def calls_so_far(world: World) -> int:
     return world.record.calls()[-1].number
 
 
-@pytest.mark.parametrize("store", ["configmap", "s3"])
+@pytest.mark.parametrize("store", ["configmap", pytest.param("s3", marks=pytest.mark.slow)])
 @pytest.mark.scenario(TWO_NODES)
 def test_a_rollout_keeps_its_state_there_with_exactly_the_documented_rights(world: World, store: str):
     asked = grant_only_what_is_documented(world, store)
@@ -95,6 +95,7 @@ def test_a_rollout_keeps_its_state_there_with_exactly_the_documented_rights(worl
     assert changes_of_the_group(world, since=so_far) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
 def test_a_run_moves_between_stores_and_what_it_left_behind_is_not_believed(world: World):
     """Killed with one store, gone on with from another: the marks on the group and its instances are the run."""
@@ -172,6 +173,7 @@ def test_a_store_that_cannot_be_used_stops_before_the_first_change(world: World,
     assert changes_of_the_group(world) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
 def test_a_store_that_fails_in_the_middle_stops_the_run_before_its_next_change(world: World):
     """First another writer in the checkpoint, then no more right to write it; a rerun finishes in the end."""

@@ -130,9 +130,13 @@ class World:
         timeout: float = runs.DEFAULT_TIMEOUT,
         env: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """The result of one module, run through ansible-playbook; its ``failed`` tells how it went."""
+        """The result of one module, run as a process; its ``failed`` tells how it went."""
         environment = {**self.env(), **(env or {})}
         return runs.run_module(environment, name, arguments or {}, check=check, diff=diff, timeout=timeout)
+
+    def task(self, name: str, arguments: Mapping[str, Any] | None = None, *, check: bool = False) -> dict[str, Any]:
+        """The same through ``ansible-playbook``."""
+        return runs.run_task(self.env(), name, arguments or {}, check=check)
 
     def aws(self, author: str = OPERATOR) -> AwsClients:
         """boto3 clients for the world's AWS: ``world.aws()("autoscaling")``."""
