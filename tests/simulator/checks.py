@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 from simulator.identities import TOOL
 from simulator.record import Call, Record
 from simulator.snapshot import GroupState, NodeState, Snapshot
+from simulator.witness import AWS
 
+# What takes strength from a group, or what its pods need, by its kind of note.
+WEAKENING = {
+    "cordoned": "{node} was cordoned",
+    "evicted": "{pod} was evicted from {node}",
+    "pod_deleted": "{pod} was deleted on {node}",
+    "instance_removed": "{instance} was removed",
+}
+UNSEEN = 30.0  # the world's seconds within which a loss that others caused need not be known: two polls, and a look
 MARK = "evergreen.eks/"  # what the collection puts on things begins so
 SCALE_DOWN_DISABLED = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
 EXCLUDE_FROM_BALANCERS = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -26,13 +35,16 @@ class Expected:
 
     ``selected``: group -> the instances to be replaced. ``max_unavailable``: group -> count. ``shifted``: what others
     changed meanwhile: group -> {"desired": by how many, "max_size": ..., "min_size": ...}, and "lowest" where desired
-    was lower by more for a while. ``gone_otherwise``: instances that somebody else removed.
+    was lower by more for a while. ``gone_otherwise``: instances that went without our doing, so that Auto Scaling may
+    have removed them. ``surplus``: how many Ready nodes that were launched since the beginning each group may have had
+    too many, so that we took them out again (None: any number).
     """
 
     selected: Mapping[str, Collection[str]]
     max_unavailable: Mapping[str, int] = field(default_factory=dict)
     shifted: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     gone_otherwise: Collection[str] = ()
+    surplus: int | None = None
     authors: Collection[str] = (TOOL,)
 
 
@@ -49,26 +61,39 @@ def broken_invariants(record: Record, before: Snapshot, after: Snapshot, expecte
 
 
 def strength_kept(record: Record, before: Snapshot, expected: Expected) -> list[str]:
-    """1: right after each cordon of ours enough Ready schedulable nodes are left."""
+    """1: at each cordon, eviction and removal of ours enough Ready schedulable nodes are left."""
     problems = []
-    for note in record.notes("cordoned"):
-        if note["author"] not in expected.authors or note["group"] not in before.groups:
+    taken: dict[str, float] = {}  # group -> when others took the latest node from it
+    for note in record.notes():
+        if note.kind not in WEAKENING or note["group"] not in before.groups:
             continue
         group = note["group"]
-        shifted = expected.shifted.get(group, {})
-        own_size = before.groups[group].desired + min(0, shifted.get("desired", 0), shifted.get("lowest", 0))
-        floor = own_size - expected.max_unavailable.get(group, 0)
-        if note["ready"] < floor:
-            problems.append(f"after {note['node']} was cordoned, {group} had {note['ready']} nodes left, not {floor}")
+        if note["author"] not in expected.authors:
+            if note.kind == "instance_removed":
+                taken[group] = note.at
+            continue
+        floor = _own_size(before.groups[group], expected) - expected.max_unavailable.get(group, 0)
+        unseen = note.kind != "cordoned" and note.at - taken.get(group, -UNSEEN) < UNSEEN
+        never_joined = note.kind == "instance_removed" and not note["node"]
+        if note["ready"] < floor and not unseen and not never_joined:
+            what = WEAKENING[note.kind].format(**note.fields)
+            problems.append(f"after {what}, {group} had {note['ready']} nodes left, not {floor}")
     return problems
 
 
+def _own_size(was: GroupState, expected: Expected) -> int:
+    """The least that the group itself wanted at any time."""
+    shifted = expected.shifted.get(was.name, {})
+    return was.desired + min(0, shifted.get("desired", 0), shifted.get("lowest", 0))
+
+
 def nothing_lost(record: Record, expected: Expected) -> list[str]:
-    """2: no pod that should have been evicted was on an instance when we removed it."""
+    """2: no pod that should have been evicted was on an instance when we, or Auto Scaling by itself, removed it."""
     return [
         f"{note['pod']} was still on {note['node']} when {note['author']} removed the instance"
         for note in record.notes("pod_lost")
         if note["author"] in expected.authors
+        or (note["author"] == AWS and note["instance"] not in expected.gone_otherwise)
     ]
 
 
@@ -84,7 +109,7 @@ def budgets_kept(record: Record, expected: Expected) -> list[str]:
 def right_instances_removed(record: Record, before: Snapshot, after: Snapshot, expected: Expected) -> list[str]:
     """4: in the end exactly the selected instances were removed by us, and none runs outside its group.
 
-    What the run itself had launched and took out again, because its zone had one too many, was never anybody else's.
+    Auto Scaling chose none itself. What the run had launched it took out again only where that was too many.
     """
     selected = {instance for instances in expected.selected.values() for instance in instances}
     removed = {note["instance"] for note in record.notes("instance_removed") if note["author"] in expected.authors}
@@ -95,7 +120,27 @@ def right_instances_removed(record: Record, before: Snapshot, after: Snapshot, e
     problems = [f"{one} was removed, but had not been selected" for one in sorted(strangers)]
     problems += [f"{one} was selected, but is still there" for one in sorted(survivors)]
     problems += [f"{one} runs outside its group" for one in sorted(set(after.running) - members)]
-    return problems
+    return [*problems, *_chosen_by_aws(record, expected), *_taken_out_again(record, before, expected)]
+
+
+def _chosen_by_aws(record: Record, expected: Expected) -> Iterable[str]:
+    """A scale-in, or a balancing of zones that we should have let rest."""
+    for note in record.notes("instance_removed"):
+        if note["author"] == AWS and note["instance"] not in expected.gone_otherwise:
+            yield f"{note['instance']} was removed by Auto Scaling itself: {note['cause']}"
+
+
+def _taken_out_again(record: Record, before: Snapshot, expected: Expected) -> Iterable[str]:
+    """Launched since the beginning, Ready, and removed by us: more than the group can have had too many."""
+    for name, was in before.groups.items() if expected.surplus is not None else ():
+        ours = [
+            note["instance"]
+            for note in record.notes("instance_removed")
+            if note["group"] == name and note["author"] in expected.authors and note["was_ready"]
+        ]
+        again = sorted(set(ours) - set(was.instances))
+        if len(again) > expected.surplus:
+            yield f"{name}: {', '.join(again)} were launched, Ready and removed again; {expected.surplus} were too many"
 
 
 def all_put_back(before: Snapshot, after: Snapshot, expected: Expected) -> list[str]:

@@ -37,6 +37,7 @@ from simulator.crash_cases import (
     samples,
 )
 from simulator.runs import REPOSITORY
+from simulator.steps import MOMENTS
 
 OUTPUT = REPOSITORY / "tests" / "output" / "crash"
 TESTED = ("plugins", "roles", "playbooks", "tests/simulator")
@@ -46,22 +47,22 @@ PROGRESS_EVERY = 10  # cases, where the output is no terminal
 
 @dataclass
 class Tally:
-    """What came of the cases so far."""
+    """What came of the cases so far; `every`: how many steps lie between neighbours of a series."""
 
+    every: int = 1
     held: int = 0
     broken: int = 0
     seconds: float = 0.0
-    ends: dict[tuple[str, str], int] = field(default_factory=dict)  # series, moment -> the first step not reached
-    killed: list[str] = field(default_factory=list)
+    missed: dict[tuple[str, str], set[int]] = field(default_factory=dict)  # series, moment -> steps not reached
 
     def add(self, case: Case, outcome: Outcome) -> Outcome:
         """Count it; answers it as it is counted."""
         kill = case.kills[-1]
-        if outcome.verdict == MISSED and case.series:
-            known = self.ends.get((case.series, kill.moment), MOST_STEPS)
-            self.ends[case.series, kill.moment] = min(kill.step, known)
+        only_the_last = len(outcome.killed_at) == len(case.kills) - 1
+        if outcome.verdict == MISSED and case.series and only_the_last:
+            self.missed.setdefault((case.series, kill.moment), set()).add(kill.step)
         elif outcome.verdict == MISSED:
-            problem = "no run was killed: it has fewer steps; lower LAST_STEP in tests/simulator/crash_cases.py"
+            problem = "a run ended before it was killed: lower GIVEN_UP or LAST_STEP in tests/simulator/crash_cases.py"
             outcome = Outcome(outcome.name, BROKEN, (problem,), outcome.killed_at, outcome.seconds)
         self.held += outcome.verdict == HELD
         self.broken += outcome.verdict == BROKEN
@@ -69,14 +70,18 @@ class Tally:
         return outcome
 
     def is_beyond(self, case: Case) -> bool:
-        """Would this case only see what an earlier one saw: a run that ends before it can be killed?"""
+        """Would this case only see what earlier ones saw: a run that ends before it can be killed?"""
         kill = case.kills[-1]
-        return bool(case.series) and kill.step >= self.ends.get((case.series, kill.moment), MOST_STEPS)
+        return bool(case.series) and kill.step > self._end(case.series, kill.moment)
 
     def is_at_an_end(self, case: Case) -> bool:
         """Is this case of a series beyond its end, whatever the moment?"""
-        ends = [step for (series, _moment), step in self.ends.items() if series == case.series]
-        return case.kills[-1].step > max(ends, default=MOST_STEPS)
+        return case.kills[-1].step > max(self._end(case.series, moment) for moment in MOMENTS)
+
+    def _end(self, series: str, moment: str) -> int:
+        """Where two neighbouring steps are missed: one run may have a step less than others."""
+        missed = self.missed.get((series, moment), set())
+        return min((step for step in missed if step - self.every in missed), default=MOST_STEPS)
 
 
 class Results:
@@ -114,11 +119,11 @@ def crash(only: str = "", every: int = 1, jobs: int = 2) -> int:
     environment = process.serving_environment()
     os.environ.clear()  # nothing of the caller's own AWS or Kubernetes reaches the worlds, nor what runs in them
     os.environ.update(environment)
-    tally = Tally()
+    tally = Tally(every)
     results = Results(OUTPUT / "results.jsonl", code_tested())
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting: dict[Future[Outcome], Case] = {}
-        ahead = cases(tally, only.split(",") if only else (), every)
+        ahead = cases(tally, only.split(",") if only else ())
         while True:
             while len(waiting) < jobs and (case := next(ahead, None)) is not None:
                 if known := results.get(case):
@@ -135,15 +140,15 @@ def crash(only: str = "", every: int = 1, jobs: int = 2) -> int:
     return 0 if tally.held and not tally.broken else 1
 
 
-def cases(tally: Tally, only: Sequence[str], every: int) -> Iterator[Case]:
+def cases(tally: Tally, only: Sequence[str]) -> Iterator[Case]:
     """The cases that are asked for, in order; how many steps a run has is known only when one has ended."""
     for series in (every_step, every_step_back):
-        for case in series(every):
+        for case in series(tally.every):
             if tally.is_at_an_end(case):
                 break
             if not tally.is_beyond(case) and is_asked_for(case, only):
                 yield case
-    for case in samples()[::every]:
+    for case in samples()[:: tally.every]:
         if is_asked_for(case, only):
             yield case
 

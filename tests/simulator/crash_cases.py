@@ -17,19 +17,20 @@ from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
 from simulator.steps import AFTER, BEFORE, MOMENTS, Step
 
 SEED = 20261121  # of all samples
-GIVEN_UP = 20  # the step at which a run is killed that is then given up: new nodes are there, old ones are drained
-LAST_STEP = 30  # a run over one group has at least as many steps: samples are taken from 1 to here
+GIVEN_UP = 24  # the step at which a run is killed that is then given up: among the evictions of its second wave
+LAST_STEP = 37  # a run over one group has at least as many steps: samples are taken from 1 to here
 
 WORKLOADS = [
     Deployment("web", replicas=3, group="shared", budget=Budget(min_available=2)),
     Deployment("cache", group="shared", emptydir=True),
 ]
-ONE_GROUP = Scenario(name="crash-one-group", groups=[NodeGroup("shared", size=2)], workloads=WORKLOADS)
+SHARED = NodeGroup("shared", size=3)  # two waves under a surge of two
+ONE_GROUP = Scenario(name="crash-one-group", groups=[SHARED], workloads=WORKLOADS)
 # The second group is one whose user has himself suspended and protected what the run would, and left room for it.
-LOGGING = NodeGroup("logging", size=2, max_size=5, suspended=("AZRebalance", "ScheduledActions"), protected=True)
+LOGGING = NodeGroup("logging", size=1, max_size=5, suspended=("AZRebalance", "ScheduledActions"), protected=True)
 TWO_GROUPS = Scenario(
     name="crash",
-    groups=[NodeGroup("shared", size=2), LOGGING],
+    groups=[SHARED, LOGGING],
     workloads=[*WORKLOADS, Deployment("shipper", replicas=2, group="logging", budget=Budget(max_unavailable=1))],
 )
 
@@ -87,7 +88,7 @@ def every_step(every: int = 1) -> Iterator[Case]:
 
 
 def every_step_back(every: int = 1) -> Iterator[Case]:
-    """The way back from a run that was killed among its evictions, killed at each step itself."""
+    """The way back from a run that was killed in its second wave, killed at each step itself."""
     for step in count(1, every):
         for moment in MOMENTS:
             yield Case(f"back{step:03}-{moment}", (Kill(GIVEN_UP), Kill(step, moment)), back=True, series="back")

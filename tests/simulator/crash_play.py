@@ -32,6 +32,7 @@ from simulator.world import World
 
 ROLLOUT, RESTORE = "evergreen.eks.rollout", "evergreen.eks.restore"
 NOTHING_LEFT = {ROLLOUT: "nothing to do", RESTORE: "nothing to put back"}  # what one more run says
+SURGE = 2
 SPEED = 60.0
 RUN_TIMEOUT = 900.0  # real seconds; on an idle machine a run takes one minute
 SLOW = 1.0  # while nothing must happen any more
@@ -165,7 +166,11 @@ def crash(case: Case, world: World, folder: Path, killed: list[Call]) -> list[st
 def judged(case: Case, world: World, runs: Runs, selected: Mapping[str, list[str]], shift: Shift) -> list[str]:
     """Everything that is not as it should be, after the last run has come to a good end."""
     after = world.wait_until(lambda now: not now.pods_not_ready, "every pod is Ready")
-    expected = Expected(selected=selected, shifted=shift.sizes, gone_otherwise=shift.gone, authors=TOOLS)
+    fewer = sum(max(0, -sizes.get("desired", 0)) for sizes in shift.sizes.values())
+    surplus = SURGE if case.back else len(shift.gone) + fewer
+    expected = Expected(
+        selected=selected, shifted=shift.sizes, gone_otherwise=shift.gone, surplus=surplus, authors=TOOLS
+    )
     problems = broken_invariants(world.record, world.beginning, after, expected)
     problems += [f"the checkpoint {path.name} was left" for path in checkpoints(world)]
     if case.select == "outdated" and not problems:
@@ -224,13 +229,13 @@ def scenario_of(case: Case) -> Scenario:
 
 
 def variables(world: World) -> dict[str, Any]:
-    """The variables of all runs: a surge of two, all at once."""
+    """The variables of all runs: no canary, so that the surge makes the waves."""
     return {
         "eks_cluster_name": world.scenario.cluster,
         "eks_node_groups": [group.name for group in world.scenario.groups],
         "eks_poll_seconds": 0.1,
         "eks_delete_emptydir_data": True,
-        "eks_max_surge": 2,
+        "eks_max_surge": SURGE,
         "eks_canary": 0,
         "eks_ready_timeout": WAIT,
         "eks_drain_timeout": WAIT,

@@ -6,14 +6,15 @@
 Kinds of notes (``record.notes(kind)``):
 
 - ``cordoned``: ``node``, ``group``, ``author``, ``ready`` (Ready schedulable nodes of the group right after it)
-- ``evicted``: ``pod`` (namespace/name), ``uid``, ``node``, ``author``
+- ``evicted``: ``pod`` (namespace/name), ``uid``, ``node``, ``author``, and ``group`` and ``ready`` as above
 - ``pod_deleted``: the same, deleted past the eviction API
 - ``instance_launched``: ``instance``, ``zone``
-- ``instance_removed``: ``instance``, ``group``, ``node``, ``author``, ``how`` (terminated or stopped), ``cause``,
+- ``instance_removed``: ``instance``, ``group``, ``node`` (empty: it never became one), ``author``, ``how`` (terminated
+  or stopped), ``cause``, ``was_ready`` (its node), ``ready`` (Ready schedulable nodes of the group without it),
   ``pods`` (those that should have been evicted before and were still there)
 - ``budget_violated``: ``budget``, ``author``, ``healthy``, ``wanted``: fewer healthy pods than wanted are left by a
   deed past the eviction API
-- ``pod_lost``: see ``pods`` of instance_removed; one note a pod, with ``pod``, ``node``, ``author``
+- ``pod_lost``: see ``pods`` of instance_removed; one note a pod, with ``pod``, ``node``, ``instance``, ``author``
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class Witness:
         for node in nodes:
             if name_of(node) in fresh:
                 group = group_of(node)
-                ready = sum(1 for other in nodes if group_of(other) == group and schedulable_and_ready(other))
+                ready = strength(nodes, group)
                 self._record.note("cordoned", node=name_of(node), group=group, author=call.author, ready=ready)
 
     def _note_pod(self, kind: str, call: Call) -> None:
@@ -112,7 +113,10 @@ class Witness:
         pod = self._last_known_pod(namespace, name)
         uid = pod["metadata"]["uid"] if pod else ""
         node = pod["spec"].get("nodeName", "") if pod else ""
-        self._record.note(kind, pod=call.target, uid=uid, node=node, author=call.author)
+        nodes = self._nodes()
+        group = next((group_of(one) for one in nodes if name_of(one) == node), "")
+        ready = strength(nodes, group)
+        self._record.note(kind, pod=call.target, uid=uid, node=node, author=call.author, group=group, ready=ready)
 
     def _last_known_pod(self, namespace: str, name: str) -> Object | None:
         stored = self._store.get(PODS, namespace, name)
@@ -156,7 +160,8 @@ class Witness:
 
     def _note_removal(self, change: Change) -> None:
         author = self._remover(change)
-        node = next((n for n in self._nodes() if n["spec"].get("providerID", "").endswith(f"/{change.instance}")), None)
+        nodes = self._nodes()
+        node = next((n for n in nodes if n["spec"].get("providerID", "").endswith(f"/{change.instance}")), None)
         pods = []
         if node is not None:
             pods = [s.object for s in self._store.all(PODS, node=name_of(node)) if should_be_evicted(s.object)]
@@ -169,10 +174,12 @@ class Witness:
             author=author,
             how="stopped" if change.now == "stopping" else "terminated",
             cause=change.cause,
+            was_ready=node is not None and is_ready(node),
+            ready=strength([other for other in nodes if other is not node], change.group),
             pods=names,
         )
         for name in names:
-            self._record.note("pod_lost", pod=name, node=name_of(node) if node else "", author=author)
+            self._record.note("pod_lost", pod=name, node=name_of(node), instance=change.instance, author=author)
         self._note_violations([pod for pod in pods if healthy_pod(pod)], author)
 
     def _remover(self, change: Change) -> str:
@@ -206,6 +213,11 @@ def group_of(node: Object) -> str:
 def schedulable_and_ready(node: Object) -> bool:
     """Ready, and not cordoned."""
     return is_ready(node) and not node["spec"].get("unschedulable")
+
+
+def strength(nodes: Iterable[Object], group: str) -> int:
+    """How many of these nodes are the group's, Ready and schedulable."""
+    return sum(1 for node in nodes if group_of(node) == group and schedulable_and_ready(node))
 
 
 def healthy_pod(pod: Object) -> bool:

@@ -47,13 +47,20 @@ def record() -> Record:
     record = Record(Clock(speed=0))
     for old in OLD:
         record.note("cordoned", node=f"ip-{old}", group="shared", author="evergreen", ready=2)
+        evicted(record, old)
         removed(record, old)
     return record
 
 
-def removed(record: Record, instance: str, author: str = "evergreen", pods: tuple[str, ...] = ()) -> None:
-    fields = {"instance": instance, "group": "shared", "node": f"ip-{instance}", "author": author, "pods": pods}
-    record.note("instance_removed", how="terminated", cause="", **fields)
+def evicted(record: Record, instance: str, **changes) -> None:
+    fields = {"pod": "default/web", "node": f"ip-{instance}", "group": "shared", "author": "evergreen", "ready": 2}
+    record.note("evicted", **{**fields, **changes})
+
+
+def removed(record: Record, instance: str, **changes) -> None:
+    fields = {"instance": instance, "group": "shared", "node": f"ip-{instance}", "author": "evergreen", "ready": 2}
+    more = {"how": "terminated", "cause": "", "was_ready": True, "pods": ()}
+    record.note("instance_removed", **{**fields, **more, **changes})
 
 
 def broken(record: Record, after: Snapshot = AFTER, expected: checks.Expected = EXPECTED) -> list[str]:
@@ -75,9 +82,57 @@ def test_cordons_by_others_are_not_ours(record: Record) -> None:
     assert broken(record) == []
 
 
-def test_a_lost_pod(record: Record) -> None:
-    record.note("pod_lost", pod="default/web", node="ip-i-old1", author="evergreen")
-    assert broken(record) == ["default/web was still on ip-i-old1 when evergreen removed the instance"]
+def test_too_few_nodes_at_an_eviction(record: Record) -> None:
+    evicted(record, "i-old1", ready=1)
+    assert broken(record) == ["after default/web was evicted from ip-i-old1, shared had 1 nodes left, not 2"]
+
+
+def test_too_few_nodes_at_a_removal(record: Record) -> None:
+    removed(record, "i-old1", ready=1)
+    assert broken(record) == ["after i-old1 was removed, shared had 1 nodes left, not 2"]
+
+
+def test_what_never_became_a_node_goes_whatever_is_ready(record: Record) -> None:
+    removed(record, "i-stillborn", node="", was_ready=False, ready=0)
+    assert broken(record) == []
+
+
+def test_what_others_took_a_moment_ago_need_not_be_known() -> None:
+    clock = Clock(speed=0)
+    record = Record(clock)
+    removed(record, "i-new1", author="somebody")
+    evicted(record, "i-old1", ready=1)
+    assert checks.strength_kept(record, BEFORE, EXPECTED) == []
+    clock.advance(checks.UNSEEN)
+    evicted(record, "i-old1", ready=1)
+    assert len(checks.strength_kept(record, BEFORE, EXPECTED)) == 1
+
+
+@pytest.mark.parametrize("author", ["evergreen", "aws"])
+def test_a_lost_pod(record: Record, author: str) -> None:
+    record.note("pod_lost", pod="default/web", node="ip-i-new1", instance="i-new1", author=author)
+    assert broken(record) == [f"default/web was still on ip-i-new1 when {author} removed the instance"]
+
+
+def test_auto_scaling_removed_an_instance_itself(record: Record) -> None:
+    removed(record, "i-new3", author="aws", cause="balance instances in zones")
+    assert broken(record) == ["i-new3 was removed by Auto Scaling itself: balance instances in zones"]
+
+
+def test_auto_scaling_may_remove_what_somebody_else_ended(record: Record) -> None:
+    removed(record, "i-new3", author="aws", pods=("default/web",))
+    record.note("pod_lost", pod="default/web", node="ip-i-new3", instance="i-new3", author="aws")
+    assert broken(record, expected=replace(EXPECTED, gone_otherwise=("i-new3",))) == []
+
+
+def test_new_nodes_were_taken_out_again_without_need(record: Record) -> None:
+    for stillborn in ("i-1", "i-2"):
+        removed(record, stillborn, was_ready=False)
+    removed(record, "i-surplus")
+    assert broken(record, expected=replace(EXPECTED, surplus=1)) == []
+    assert broken(record, expected=replace(EXPECTED, surplus=0)) == [
+        "shared: i-surplus were launched, Ready and removed again; 0 were too many"
+    ]
 
 
 def test_a_violated_budget(record: Record) -> None:
