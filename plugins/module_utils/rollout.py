@@ -187,8 +187,10 @@ def bring_up_to_date(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> 
     checkpoint.ledger = settled(rollout, checkpoint, scene)
     now = rollout.call.clock.timestamp()
     for name in checkpoint.remaining:
+        host = checkpoint.hosts[name]
+        if not host.node and name in scene.nodes:
+            host.node = scene.nodes[name].name  # it has joined since it was selected
         if scene.has_left(name):
-            host = checkpoint.hosts[name]
             host.finished, host.how = True, "removed" if "detach" in host.times else "vanished"
             host.times["gone"] = now
     checkpoint.waves = [

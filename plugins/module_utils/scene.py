@@ -96,7 +96,11 @@ def look(aws: Aws, client: KubernetesClient, asg_name: str) -> Scene:
     group = describe_group(aws, asg_name)
     instances = describe_instances(aws, [member.instance_id for member in group.members])
     target = launch_target(aws, group)
-    nodes = by_instance(list_nodes(client))
+    return seen(group, instances, by_instance(list_nodes(client)), target)
+
+
+def seen(group: Group, instances: Mapping[str, Instance], nodes: Mapping[str, Node], target: Target) -> Scene:
+    """The scene that these answers make up. Raises CheckpointError for marks that somebody mangled."""
     hosts = tuple(_host(group, member.instance_id, instances, nodes, target) for member in group.members)
     return Scene(group, instances, nodes, target, hosts, read_marks(group.tags))
 

@@ -212,7 +212,7 @@ def detach(rollout: Rollout, number: int) -> dict[str, Any]:
     remaining = len(checkpoint.remaining) - len(victims)
     decrement, successors = plan.split_departure(scene.hosts, strong, checkpoint.ledger.held, remaining, before)
     successors += [name for name in victims if name not in counting]
-    unjoined = _never_joined(checkpoint, scene, decrement)
+    unjoined = never_joined(checkpoint, scene, victims)
     turn = checkpoint.ledger.turn + 1
     for leaving, shrinks in ((decrement, True), (successors, False)):
         if leaving:
@@ -227,7 +227,8 @@ def detach(rollout: Rollout, number: int) -> dict[str, Any]:
         "instance_ids": victims,
         "decrement_instance_ids": [name for name in decrement if name not in unjoined],
         "replace_instance_ids": [name for name in successors if name not in unjoined],
-        "unjoined_instance_ids": unjoined,
+        "unjoined_decrement_instance_ids": [name for name in decrement if name in unjoined],
+        "unjoined_replace_instance_ids": [name for name in successors if name in unjoined],
         "floor": _floor(standing),
         **_wave_facts(checkpoint, wave),
     }
@@ -422,12 +423,15 @@ def cordoned_in_vain(checkpoint: Checkpoint, scene: Scene) -> list[str]:
     return [host.instance_id for host in scene.counting if host.ours and host.instance_id not in checkpoint.remaining]
 
 
-def _never_joined(checkpoint: Checkpoint, scene: Scene, leaving: Iterable[str]) -> list[str]:
-    """Surplus that this run launched and that never became a node: there is no list of pods to prove it empty by."""
+def never_joined(checkpoint: Checkpoint, scene: Scene, leaving: Iterable[str]) -> list[str]:
+    """Those launched since the run began that never became a node: there is no list of pods to prove them empty by.
+
+    They go because they are too many, or because the nodes were selected anew for a newer target.
+    """
     return [
         name
         for name in leaving
-        if checkpoint.hosts[name].reason == SURPLUS and not checkpoint.hosts[name].node and name not in scene.nodes
+        if name not in checkpoint.members_before and not checkpoint.hosts[name].node and name not in scene.nodes
     ]
 
 

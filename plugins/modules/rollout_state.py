@@ -186,17 +186,22 @@ node_instance_ids:
   type: list
   elements: str
 decrement_instance_ids:
-  description: The instances that leave with a decrement of desired capacity, because we hold as many.
+  description: The nodes' instances that leave with a decrement of desired capacity, because we hold as many.
   returned: stage=detach
   type: list
   elements: str
 replace_instance_ids:
-  description: The instances that leave without, so that the group launches their successors.
+  description: The nodes' instances that leave without, so that the group launches their successors.
   returned: stage=detach
   type: list
   elements: str
-unjoined_instance_ids:
-  description: Surplus instances that this run launched and that never became nodes; they leave with a decrement.
+unjoined_decrement_instance_ids:
+  description: Those launched since the run began that never became nodes and leave with a decrement.
+  returned: stage=detach
+  type: list
+  elements: str
+unjoined_replace_instance_ids:
+  description: Those launched since the run began that never became nodes and leave without.
   returned: stage=detach
   type: list
   elements: str

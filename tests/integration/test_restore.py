@@ -130,6 +130,18 @@ def test_surplus_that_never_came_is_asked_for_no_more(world: World):
 
 @pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
+def test_surplus_that_never_joined_goes_also_when_the_maximum_was_reset(world: World):
+    """AWS has lowered desired capacity with the maximum: what never joined leaves without another decrement."""
+    world.machines.boot_seconds["shared"] = 1e9
+    stuck = roll(world, eks_ready_timeout=4, **IN_ONE_WAVE)
+    assert stuck.rc != 0
+    world.actors.reset_max("shared", 2)
+    put_back(world, set())
+    assert set(world.snapshot().groups["shared"].instances) == set(world.beginning.groups["shared"].instances)
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(TWO_NODES)
 def test_a_rollout_after_half_a_way_back_selects_anew_and_goes_on(world: World):
     given_up_after(world, Kill("kubernetes", "^POST pods/eviction$"))
     roll_until_killed(world, "kubernetes", "^PATCH nodes$", playbook=RESTORE)

@@ -218,3 +218,21 @@ def test_killed_with_its_last_steps_the_next_run_sweeps_up(world: World, last: s
     again = roll(world, **IN_ONE_WAVE)
     assert "nothing to do" in again.stdout, again.output
     assert nothing_changed(world.record, since=calls_so_far) == []
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(TWO_NODES)
+def test_new_nodes_that_never_came_make_way_for_a_newer_version(world: World):
+    """A bad image: what was launched with it is outdated once the image is put right, and has no node to drain."""
+    world.machines.boot_seconds["shared"] = 1e9
+    stuck = roll(world, eks_ready_timeout=4, **IN_ONE_WAVE)
+    assert stuck.rc != 0
+    never_joined = set(world.snapshot().groups["shared"].instances) - set(world.beginning.groups["shared"].instances)
+    assert len(never_joined) == 2
+
+    del world.machines.boot_seconds["shared"]
+    world.actors.new_version("shared")
+    run = roll(world, eks_ignore_checkpoint="true", **IN_ONE_WAVE)
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+    assert not never_joined & set(world.snapshot().groups["shared"].instances)
