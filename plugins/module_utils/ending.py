@@ -41,9 +41,10 @@ def restore(rollout: Rollout) -> dict[str, Any]:
     checkpoint, scene = standing.checkpoint, standing.scene
     checkpoint.stages.setdefault("restore", rollout.call.clock.timestamp())
     rollout.save(checkpoint, scene)
+    own = scene.group.desired_capacity - checkpoint.ledger.held
     return {
         "changed": True,
-        "min_ready": scene.group.desired_capacity - checkpoint.ledger.held - len(_absent_before(checkpoint, scene)),
+        "min_ready": max(0, own - len(_absent_before(checkpoint, scene))),
         "expected_desired": scene.group.desired_capacity,
     }
 

@@ -422,6 +422,15 @@ def after_reset(ledger: Ledger, desired: int, max_size: int) -> Ledger:
     return replace(ledger, held=max(0, desired - ledger.own)) if clamped else ledger
 
 
+def above_minimum(ledger: Ledger, desired: int, min_size: int) -> Ledger:
+    """The ledger after somebody lowered desired capacity, or raised the minimum size.
+
+    What others take from desired capacity they take from the group's own size, which they see together with ours. Only
+    below its minimum the own size cannot be: what desired capacity has above that is the most that we can hold.
+    """
+    return replace(ledger, held=min(ledger.held, max(0, desired - min_size)))
+
+
 def left_by_request(instance_id: str, activities: Iterable[Activity]) -> Optional[bool]:
     """Did the group shrink for this instance at a user's request? None where no activity tells.
 

@@ -205,8 +205,10 @@ def bring_up_to_date(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> 
 
 def settled(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Ledger:
     """The ledger after what the last announced step has really done, and after what others did to the sizes."""
+    group = scene.group
     ledger = _step_settled(rollout, checkpoint, scene)
-    return plan.after_reset(ledger, scene.group.desired_capacity, scene.group.max_size)
+    ledger = plan.after_reset(ledger, group.desired_capacity, group.max_size)
+    return plan.above_minimum(ledger, group.desired_capacity, group.min_size)
 
 
 def _step_settled(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Ledger:

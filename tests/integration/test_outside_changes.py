@@ -131,6 +131,22 @@ def test_one_change_in_one_stage(world: World, others: Others, stage: str, deed:
     assert others.problems() == []
 
 
+@pytest.mark.slow
+@pytest.mark.scenario(ROOMY.with_group("shared", min_size=2))
+@pytest.mark.parametrize("stage", ["wait_ready", "detach"])
+def test_desired_capacity_that_somebody_sets_to_the_minimum_costs_the_group_none_of_its_own(
+    world: World, others: Others, stage: str
+) -> None:
+    """A scheduled action sets the size that it knows. In the middle of the removal the run stops: rerun, it ends."""
+    others.at(stage, lambda: world.actors.set_desired("shared", 2))
+    run = roll(world, **IN_ONE_WAVE)
+    if stage == "detach":
+        assert "below its min_size 2" in run.stdout, run.output
+        run = roll(world, **IN_ONE_WAVE)
+    assert run.rc == 0, run.output
+    assert others.problems() == []
+
+
 # --- several in one run: what every change of this collection is tried with -----------------------------------------
 
 

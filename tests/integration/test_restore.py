@@ -118,6 +118,14 @@ def test_what_others_changed_before_the_way_back_stays(world: World):
 
 
 @pytest.mark.slow
+@pytest.mark.scenario(TWO_NODES.with_group("shared", min_size=2))
+def test_the_way_back_of_a_group_at_its_minimum_whose_desired_capacity_somebody_has_set(world: World):
+    given_up_after(world, Kill("kubernetes", "^POST pods/eviction$"))
+    world.actors.set_desired("shared", 2)
+    put_back(world, set())
+
+
+@pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
 def test_surplus_that_never_came_is_asked_for_no_more(world: World):
     world.cloud.fail_launches("shared")

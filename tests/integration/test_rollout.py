@@ -18,7 +18,7 @@ WORKLOADS = [
     Deployment("web", replicas=4, group="shared", budget=Budget(min_available=3)),
     Deployment("cache", replicas=1, group="shared", emptydir=True),
 ]
-ONE_GROUP = Scenario(groups=[NodeGroup("shared", size=3)], workloads=WORKLOADS)
+ONE_GROUP = Scenario(groups=[NodeGroup("shared", size=3, min_size=3)], workloads=WORKLOADS)
 IN_ONE_WAVE = {"eks_canary": 0, "eks_max_surge": "100%"}
 TWO_NODES = Scenario(groups=[NodeGroup("shared", size=2)], workloads=WORKLOADS)
 

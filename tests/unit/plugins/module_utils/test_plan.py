@@ -306,6 +306,23 @@ def test_a_lowered_maximum_takes_away_what_we_hold_first(desired, max_size, held
     assert plan.after_reset(Ledger(held=2, own=6, most=8), desired, max_size).held == held
 
 
+@pytest.mark.parametrize(
+    ("desired", "min_size", "held"),
+    [
+        (8, 6, 2),  # nobody touched it
+        (7, 5, 2),  # an autoscaler took one: of the group's own
+        (6, 6, 0),  # somebody set the desired capacity that he knew, and the group cannot own fewer
+        (7, 6, 1),
+        (8, 8, 0),  # somebody raised the minimum: all of them are the group's own now
+        (4, 6, 0),  # being raised to a new minimum at this moment
+        (0, 0, 0),  # and the own size is never negative
+        (1, 0, 1),
+    ],
+)
+def test_the_own_size_is_never_below_the_minimum(desired, min_size, held):
+    assert plan.above_minimum(Ledger(held=2, own=6, most=8), desired, min_size).held == held
+
+
 def test_departures_with_a_decrement_lower_what_we_hold():
     assert plan.settle(Ledger(held=2, turn=4), 7, [], shrunk=1) == Ledger(held=1, turn=4)
     assert plan.settle(Ledger(held=1, turn=4), 6, [], shrunk=2).held == 0
