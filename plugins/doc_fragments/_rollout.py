@@ -20,7 +20,8 @@ options:
         description:
           - Which instances are replaced. V(outdated), those that differ from what the group would launch now, or
             V(all).
-          - Or a dictionary with one key. C(older_than) takes a duration such as V(7d), C(instances) a list of ids.
+          - Or a dictionary with one key. C(older_than) takes a duration such as V(7d), C(instances) a list of ids of
+            members; those that are gone already are passed over.
           - C(expression) takes a JMESPath expression over the list of instance records that answers records or ids.
             A record has C(instance_id), C(zone), C(lifecycle_state), C(instance_type), C(launch_version),
             C(image_id), C(launch_time), C(tags), C(outdated), C(node), C(ready), C(kubelet_version) and C(labels).

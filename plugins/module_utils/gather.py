@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 from ansible_collections.evergreen.eks.plugins.module_utils import plan
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     SURPLUS,
     Checkpoint,
@@ -19,8 +20,9 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Obligations,
     rebuild,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.departure import ENDED
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import WaitTimeout, counted
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import describe_group
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import describe_group, describe_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.orphans import Orphan, by_final_state, find_orphans
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
@@ -74,10 +76,8 @@ def gather(rollout: Rollout, wait: bool = False) -> Gathered:
         return with_orphans(rollout, _resume(rollout, found.unfinished(scene), uid))
     scene = _steady(rollout, scene) if wait else scene
     checkpoint = _begin(rollout, scene, uid, scene.group.desired_capacity)
-    _select(rollout, checkpoint, scene)
-    gathered = Gathered(
-        scene, checkpoint, resumed=False, notes=found.notes, stale=found.stale, swept=found.swept(scene)
-    )
+    notes = found.notes + _select(rollout, checkpoint, scene)
+    gathered = Gathered(scene, checkpoint, resumed=False, notes=notes, stale=found.stale, swept=found.swept(scene))
     return with_orphans(rollout, _with_waves(rollout, gathered))
 
 
@@ -140,13 +140,13 @@ def _resume(rollout: Rollout, unfinished: Gathered, uid: str) -> Gathered:
     checkpoint, scene, notes = unfinished.checkpoint, unfinished.scene, unfinished.notes
     if rollout.settings.ignore_checkpoint:
         notes += ("the nodes are selected anew, as asked; what must be put back is kept",)
-        checkpoint = _anew(rollout, scene, checkpoint, uid)
+        notes += _select_anew(rollout, scene, checkpoint, uid)
     elif checkpoint.given_up:
         notes += (f"run {checkpoint.run_id} was given up, but not put back yet: the nodes are selected anew",)
-        checkpoint = _anew(rollout, scene, checkpoint, uid)
+        notes += _select_anew(rollout, scene, checkpoint, uid)
     if any(checkpoint.hosts[name].reason != SURPLUS for name in checkpoint.remaining):
         same_target(checkpoint, scene)  # where nobody is left to replace there is only to put back
-    return _with_waves(rollout, replace(unfinished, checkpoint=checkpoint, notes=notes))
+    return _with_waves(rollout, replace(unfinished, notes=notes))
 
 
 def _begin(rollout: Rollout, scene: Scene, uid: str, own_size: int) -> Checkpoint:
@@ -198,16 +198,16 @@ def _rebuilt(rollout: Rollout, scene: Scene, marks: Marks, uid: str) -> Checkpoi
     return checkpoint
 
 
-def _anew(rollout: Rollout, scene: Scene, known: Checkpoint, uid: str) -> Checkpoint:
-    """A new selection under the old obligations."""
+def _select_anew(rollout: Rollout, scene: Scene, known: Checkpoint, uid: str) -> tuple[str, ...]:
+    """A new selection under the old obligations; answers what an operator should know about it."""
     fresh = _begin(rollout, scene, uid, max(1, scene.group.desired_capacity - known.ledger.held))
     known.hosts, known.waves, known.given_up = {}, [], False
     known.target, known.target_text = fresh.target, fresh.target_text
     known.surge, known.unavailable = fresh.surge, fresh.unavailable
-    _select(rollout, known, scene)
+    notes = _select(rollout, known, scene)
     begun = _cordoned(scene, known)
     known.waves = [Wave(1, len(begun), begun)] if begun else []
-    return known
+    return notes
 
 
 def _cordoned(scene: Scene, checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -215,9 +215,20 @@ def _cordoned(scene: Scene, checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(host.instance_id for host in scene.hosts if host.ours and host.instance_id in checkpoint.hosts)
 
 
-def _select(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> None:
-    chosen = plan.select(scene.hosts, rollout.settings.selection, datetime.now(timezone.utc))
+def _select(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> tuple[str, ...]:
+    """Select the hosts; answers what an operator should know about it."""
+    selection = rollout.settings.selection
+    gone = already_gone(rollout.aws, scene, selection.value) if selection.kind == "instances" else []
+    chosen = plan.select(scene.hosts, selection, datetime.now(timezone.utc), gone)
     checkpoint.hosts = {name: _progress(scene, name, reason) for name, reason in sorted(chosen.items())}
+    return (f"{names(gone)} named to be replaced, and gone already",) if gone else ()
+
+
+def already_gone(aws: Aws, scene: Scene, instance_ids: Sequence[str]) -> list[str]:
+    """Those that are on their way out of the group, or have ended; EC2 knows an instance for an hour after its end."""
+    left = [name for name in instance_ids if scene.has_left(name)]
+    outside = describe_instances(aws, [name for name in left if not scene.group.member(name)])
+    return [name for name in left if name not in outside or outside[name].state in ENDED]
 
 
 def _progress(scene: Scene, instance_id: str, reason: str) -> HostProgress:

@@ -15,7 +15,7 @@ from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Seque
 
 from ansible_collections.evergreen.eks.plugins.module_utils import zones
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import Activity
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import INSTANCE_ID, Activity
 
 LEAVING = ("Terminating", "Detaching")  # how the description of an activity begins that takes an instance out
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -148,11 +148,16 @@ def parse_selection(raw: Any) -> Selection:
         kind, value = next(iter(raw.items()))
         if kind == "older_than":
             return Selection(kind, parse_duration(value))
-        if kind == "instances" and isinstance(value, (list, tuple)) and value:
-            return Selection(kind, tuple(str(item) for item in value))
+        if kind == "instances" and _are_instance_ids(value):
+            return Selection(kind, tuple(value))
         if kind == "expression" and isinstance(value, str) and value.strip():
             return Selection(kind, value)
     raise InvalidInput(f"select cannot be {raw!r}", remedy=f"Give {SELECT_FORMS}")
+
+
+def _are_instance_ids(value: Any) -> bool:
+    """A list, not empty, of what can be ids of EC2 instances."""
+    return isinstance(value, (list, tuple)) and bool(value) and all(INSTANCE_ID.fullmatch(str(item)) for item in value)
 
 
 def parse_amount(raw: Any, name: str) -> tuple[int, bool]:
@@ -192,11 +197,14 @@ def limits(max_surge: Any, max_unavailable: Any, own_size: int) -> tuple[int, in
 # --- who goes --------------------------------------------------------------------------------------------------
 
 
-def select(hosts: Sequence[Host], selection: Selection, now: Optional[datetime] = None) -> dict[str, str]:
+def select(
+    hosts: Sequence[Host], selection: Selection, now: Optional[datetime] = None, gone: Collection[str] = ()
+) -> dict[str, str]:
     """instance id -> why it is to be replaced. Only hosts that count can be selected.
 
-    `now` is needed for older_than only. Raises InvalidInput for an instance that is not a member and for an
-    expression that is not JMESPath or does not answer with records or ids.
+    `now` is needed for older_than only, `gone` (named, and replaced already or lost) for instances only. Raises
+    InvalidInput for another instance that is not a member and for an expression that is not JMESPath or does not answer
+    with records or ids.
     """
     counting = {host.instance_id: host for host in hosts if host.counts}
     if selection.kind == "outdated":
@@ -207,13 +215,14 @@ def select(hosts: Sequence[Host], selection: Selection, now: Optional[datetime] 
         born_before = now - timedelta(seconds=selection.value)
         return {name: "older_than" for name, host in counting.items() if host.launched and host.launched < born_before}
     if selection.kind == "instances":
-        unknown = sorted(set(selection.value) - set(counting))
+        wanted = sorted(set(selection.value) - set(gone))
+        unknown = [name for name in wanted if name not in counting]
         if unknown:
             raise InvalidInput(
                 f"select names {', '.join(unknown)}, not in service in this group",
                 remedy=f"Its instances are {', '.join(sorted(counting)) or 'none'}",
             )
-        return dict.fromkeys(sorted(selection.value), "instances")
+        return dict.fromkeys(wanted, "instances")
     return dict.fromkeys(_expression_ids(counting, selection.value), "expression")
 
 

@@ -74,7 +74,7 @@ VALUES = {
     "no cluster": Case(("eks_cluster_name",), {"eks_cluster_name": ""}),
     "select": Case(("eks_select", "newest"), {"eks_select": "newest"}),
     "expression": Case(("JMESPath",), {"eks_select": {"expression": "[?"}}),
-    "instances": Case(("i-0123456789abcdef0", "shared"), {"eks_select": {"instances": ["i-0123456789abcdef0"]}}),
+    "instances": Case(("eks_select", "i-0123456789abcdefg"), {"eks_select": {"instances": ["i-0123456789abcdefg"]}}),
 }
 NAMES = {
     "unknown group": Case(("nowhere", "shared"), {"eks_node_groups": "shared,nowhere"}),

@@ -95,6 +95,12 @@ def test_named_instances_only(world: World):
     assert run.rc == 0, run.output
     assert problems(world, {"shared": some(world)}) == []
 
+    calls_so_far = world.record.calls()[-1].number
+    again = roll(world, eks_select=json.dumps({"instances": some(world)}))
+    assert again.rc == 0, again.output
+    assert "gone already" in again.stdout
+    assert nothing_changed(world.record, since=calls_so_far) == []
+
 
 @pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES.with_group("shared", outdated=False))

@@ -44,6 +44,7 @@ class Machine:
 
     view: InstanceView
     group: str  # where it was launched; a detached instance keeps running
+    boot: float  # seconds from its start until its kubelet registers the Node
     running: bool = False
     registered: bool = False
     ready: bool = False
@@ -72,7 +73,7 @@ class Machines:
         self._by_node: dict[str, Machine] = {}
         self._next_look = 0.0
         self.broken_groups: set[str] = set()  # node groups whose new machines never get Ready (a bad image)
-        self.boot_seconds: dict[str, float] = {}  # node group -> boot time, where it differs from the scenario's
+        self.boot_seconds: dict[str, float] = {}  # node group -> boot time of its new machines, where it differs
 
     def machine_is_up(self, node_name: str) -> bool:
         """Whether the computer behind the Node of that name runs (asked by the simulated kubelets)."""
@@ -104,7 +105,8 @@ class Machines:
         machine = self._machines.get(view.instance_id)
         if machine is None:
             broken = view.group in self.broken_groups
-            machine = self._machines[view.instance_id] = Machine(view, view.group, broken=broken)
+            boot = self.boot_seconds.get(view.group, self._times.boot)
+            machine = self._machines[view.instance_id] = Machine(view, view.group, boot, broken=broken)
         machine.view = view
         machine.running = view.state == "running"
         if machine.running:
@@ -116,10 +118,9 @@ class Machines:
             return
         group = self._groups[machine.group]
         up_for = self._clock.now() - view.running_since
-        boot = self.boot_seconds.get(group.name, self._times.boot)
-        if not machine.registered and up_for >= boot:
+        if not machine.registered and up_for >= machine.boot:
             self._register(machine, group)
-        if not machine.broken and machine.registered and up_for >= boot + self._times.ready:
+        if not machine.broken and machine.registered and up_for >= machine.boot + self._times.ready:
             self._become_ready(machine)
 
     def _register(self, machine: Machine, group: NodeGroup) -> None:

@@ -71,6 +71,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.read import (
     tagged_instances,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.records import (
+    INSTANCE_ID,
     Activity,
     Group,
     Hook,
@@ -81,6 +82,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.records impor
 )
 
 __all__ = [
+    "INSTANCE_ID",
     "PROCESSES",
     "SIZES",
     "TAG_VALUE_LENGTH",

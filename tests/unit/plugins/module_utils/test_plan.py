@@ -74,30 +74,42 @@ def test_a_rollout_that_could_replace_nobody_is_refused():
 
 
 @pytest.mark.parametrize(
-    "raw", [None, "", "newest", {"older_than": "soon"}, {"instances": []}, {"a": 1, "b": 2}, {"expression": " "}, 3]
+    "raw",
+    [
+        None,
+        "",
+        "newest",
+        {"older_than": "soon"},
+        {"instances": []},
+        {"instances": ["i-0000000a", "i-mistyped"]},
+        {"a": 1, "b": 2},
+        {"expression": " "},
+        3,
+    ],
 )
 def test_what_is_no_selection(raw):
     with pytest.raises(InvalidInput):
         plan.parse_selection(raw)
 
 
+ONE, TWO, THREE, FOUR, FIVE = (f"i-{number:08}" for number in range(1, 6))
 HOSTS = [
-    host("i-1", "a", days=10, outdated="template_version"),
-    host("i-2", "b", days=3),
-    host("i-3", "c", days=8, outdated="image", lifecycle_state="Standby", counts=False),
-    host("i-4", "a", days=1),
+    host(ONE, "a", days=10, outdated="template_version"),
+    host(TWO, "b", days=3),
+    host(THREE, "c", days=8, outdated="image", lifecycle_state="Standby", counts=False),
+    host(FOUR, "a", days=1),
 ]
 
 
 @pytest.mark.parametrize(
     ("raw", "chosen"),
     [
-        ("outdated", {"i-1": "template_version"}),
-        ("all", {"i-1": "template_version", "i-2": "all", "i-4": "all"}),
-        ({"older_than": "2d"}, {"i-1": "older_than", "i-2": "older_than"}),
-        ({"instances": ["i-4", "i-2"]}, {"i-2": "instances", "i-4": "instances"}),
-        ({"expression": "[?zone=='a']"}, {"i-1": "expression", "i-4": "expression"}),
-        ({"expression": "[?zone=='a'].instance_id"}, {"i-1": "expression", "i-4": "expression"}),
+        ("outdated", {ONE: "template_version"}),
+        ("all", {ONE: "template_version", TWO: "all", FOUR: "all"}),
+        ({"older_than": "2d"}, {ONE: "older_than", TWO: "older_than"}),
+        ({"instances": [FOUR, TWO]}, {TWO: "instances", FOUR: "instances"}),
+        ({"expression": "[?zone=='a']"}, {ONE: "expression", FOUR: "expression"}),
+        ({"expression": "[?zone=='a'].instance_id"}, {ONE: "expression", FOUR: "expression"}),
         ({"expression": "[?zone=='x']"}, {}),
     ],
 )
@@ -105,11 +117,16 @@ def test_who_is_selected(raw, chosen):
     assert plan.select(HOSTS, plan.parse_selection(raw), NOON) == chosen
 
 
+def test_who_is_named_and_gone_already_is_no_mistake():
+    selection = plan.parse_selection({"instances": [FIVE, ONE]})
+    assert plan.select(HOSTS, selection, gone=[FIVE]) == {ONE: "instances"}
+
+
 @pytest.mark.parametrize(
     ("raw", "complaint"),
     [
-        ({"instances": ["i-9", "i-1"]}, "select names i-9, not in service in this group"),
-        ({"instances": ["i-3"]}, "select names i-3"),  # in Standby
+        ({"instances": [FIVE, ONE]}, f"select names {FIVE}, not in service in this group"),
+        ({"instances": [THREE]}, f"select names {THREE}"),  # in Standby
         ({"expression": "[?"}, "is not JMESPath"),
         ({"expression": "[].zone"}, "answers"),
         ({"expression": "length(@)"}, "answers"),

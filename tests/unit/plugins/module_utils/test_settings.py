@@ -90,8 +90,8 @@ def test_the_word_all_asks_for_every_group_of_the_cluster(groups: Any) -> None:
         ("on_failure", "restore", "restore"),
         ("select", "all", "all"),
         ("select", '{"older_than": "7d"}', {"older_than": "7d"}),
-        ("select", {"instances": ["i-1", "i-2"]}, {"instances": ["i-1", "i-2"]}),
-        ("select", '{"instances": "i-1,i-2"}', {"instances": ["i-1", "i-2"]}),
+        ("select", {"instances": ["i-0000000a"]}, {"instances": ["i-0000000a"]}),
+        ("select", '{"instances": "i-0000000a,i-0000000b"}', {"instances": ["i-0000000a", "i-0000000b"]}),
         ("select", {"expression": "[?zone=='a'].instance_id"}, {"expression": "[?zone=='a'].instance_id"}),
     ],
 )
