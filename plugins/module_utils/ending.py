@@ -132,6 +132,7 @@ def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[st
             }
             for name, host in gone.items()
         ],
+        "kept": sorted(host.instance_id for host in scene.counting if host.instance_id in checkpoint.members_before),
         "new": [{"instance_id": host.instance_id, "node": host.node or "", "zone": host.zone} for host in new],
         "target": describe_target(scene.target),
         "sizes_before": checkpoint.sizes_before,

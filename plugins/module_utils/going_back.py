@@ -81,6 +81,7 @@ def abandon(rollout: Rollout) -> dict[str, Any]:
     forget_stop_request(rollout)
     checkpoint.stages.setdefault("abandon", rollout.call.clock.timestamp())
     checkpoint.endings = 0
+    checkpoint.holder = rollout.holder.label
     rollout.store.save(checkpoint)  # first: where it cannot be written nothing is changed
     journal = open_journal(rollout)
     mark_members(rollout, checkpoint, scene, resumed=True)

@@ -26,6 +26,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     tag_group,
     tagged_instances,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.hold import Hold
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.lease import confirm
@@ -153,7 +154,7 @@ def take_up(rollout: Rollout) -> Standing:
     run's record is gone, and GroupRefused when the group is, or goes.
     """
     if rollout.hold:
-        confirm(rollout.client, rollout.hold)
+        confirm_hold(rollout)
     checkpoint = rollout.store.load()
     try:
         scene = look(rollout.aws, rollout.client, rollout.asg_name)
@@ -178,6 +179,16 @@ def take_up(rollout: Rollout) -> Standing:
         )
     bring_up_to_date(rollout, checkpoint, scene)
     return Standing(checkpoint, scene)
+
+
+def confirm_hold(rollout: Rollout) -> None:
+    """Make sure that the cluster's lock is still this run's; a process that kept it and was killed is replaced.
+
+    Raises LockLost, KubernetesError, EvergreenError.
+    """
+    if not Hold(rollout.hold, patience=0).record().kept():
+        rollout.take_hold()
+    confirm(rollout.client, rollout.hold)
 
 
 def bring_up_to_date(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Mapping
 
 from ansible_collections.evergreen.eks.plugins.module_utils import ending, going_back, stages
@@ -65,7 +66,7 @@ def _fail(params: Mapping[str, Any], call: Call) -> None:
         raise
 
 
-def _progress_without_apis(params: Mapping[str, Any], call: Call) -> Progress:
+def _told_without_apis(words: LastWords, params: Mapping[str, Any], call: Call) -> tuple[LastWords, Progress]:
     """What a file of this machine tells, where AWS does not even say which account this is."""
     found = None
     if params["state"]["store"] == "file":
@@ -73,8 +74,8 @@ def _progress_without_apis(params: Mapping[str, Any], call: Call) -> Progress:
         holder = Holder.here(call.lifeline).label
         found = find_checkpoint(directory, params["cluster_name"], params["asg_name"], holder)
     if found is None:
-        return Progress(lines=(UNREADABLE,) if params["begun"] else ())
-    return Progress.of(found)
+        return words, Progress(lines=(UNREADABLE,) if words.begun else ())
+    return replace(words, begun=True), Progress.of(found)
 
 
 def _say_last(params: Mapping[str, Any], call: Call) -> None:
@@ -85,12 +86,12 @@ def _say_last(params: Mapping[str, Any], call: Call) -> None:
         begun=params["begun"],
         resume_command=params["resume_command"] or "",
         restore_command=params["restore_command"] or "",
+        put_back=params["put_back"] if params["put_back"].get("asg_name") == params["asg_name"] else {},
     )
     try:
         # Last words come promptly, also in the outage that they are about.
         rollout = rollout_of(dict(params), call.in_a_hurry())
     except EvergreenError:
-        raise unfinished(
-            params["asg_name"], params["cluster_name"], words, _progress_without_apis(params, call)
-        ) from None
+        words, progress = _told_without_apis(words, params, call)
+        raise unfinished(params["asg_name"], params["cluster_name"], words, progress) from None
     fail(rollout, words)

@@ -68,6 +68,7 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     forget_stop_request(rollout)
     checkpoint.obligations = _obligations(rollout, checkpoint, scene)
     checkpoint.provenance = {name: value for name, value in provenance.items() if value}
+    checkpoint.holder = rollout.holder.label
     # Where the checkpoint cannot be written nothing is changed. Without a stage it says that nothing was, yet.
     rollout.store.save(checkpoint)
     journal = open_journal(rollout)

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Optional
 
-from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, Checkpoint
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, Checkpoint, Marks, read_marks
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, counted, sentence
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import GroupNotFound, describe_group
+from ansible_collections.evergreen.eks.plugins.module_utils.hold import LockLost
+from ansible_collections.evergreen.eks.plugins.module_utils.holder import RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, names, take_up
 
 # What is known of an instance by the last stage that it has reached.
 IN_WORDS = {"cordon": "cordoned", "detach": "leaving"}
 UNREADABLE = "How far it came stands in its checkpoint, which cannot be read now."
-NO_RECORD = "It has no checkpoint; what it took stands in the tags of the group and its instances."
+NO_RECORD = "The unfinished run has no checkpoint here; what it took stands in the tags of the group and its instances."
+NOTHING_LEFT = "All that it took is put back."
+# Reasons of a run that another one keeps from going on: what is found is that one's, which lives.
+IN_OTHER_HANDS = (RunInProgress.default_reason, LockLost.default_reason)
 
 
 class Unfinished(EvergreenError):
@@ -37,7 +43,8 @@ class Unfinished(EvergreenError):
 class LastWords:
     """Where a run stopped and why, and the two commands: to go on, to go back.
 
-    `begun`: it had come beyond its first look, in which nothing is changed.
+    `begun`: it had come to hold the group, before which nothing is changed. `put_back` is the result of the way back
+    that it has come to the end of by itself (`on_failure: restore`), if it has.
     """
 
     stage: str
@@ -46,6 +53,16 @@ class LastWords:
     begun: bool
     resume_command: str
     restore_command: str
+    put_back: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What is found of an unfinished run: its checkpoint, its marks on the group; and whether it is this one."""
+
+    checkpoint: Optional[Checkpoint] = None
+    marks: Optional[Marks] = None
+    ours: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,16 +83,36 @@ class Progress:
         lines = _given_up_lines(checkpoint) if checkpoint.given_up else _lines(checkpoint, done, half_done, untouched)
         return cls(tuple(done), tuple(half_done), tuple(untouched), tuple(lines))
 
+    @classmethod
+    def put_back(cls, result: Mapping[str, Any]) -> Progress:
+        """Of a run that has gone back, from the result of that; without one it is known only that nothing is left."""
+        if not result:
+            return cls(lines=(NOTHING_LEFT,))
+        done, kept = [host["instance_id"] for host in result["replaced"]], result["kept"]
+        return cls(tuple(done), (), tuple(kept), (NOTHING_LEFT, *_counts(done, [], kept)))
+
 
 def fail(rollout: Rollout, words: LastWords) -> None:
     """Record where the run stopped and say so, with the ways on and back. Always raises Unfinished."""
     try:
-        checkpoint = _brought_up_to_date(rollout)
+        words, progress = told(words, _traces(rollout))
     except EvergreenError:
-        raise unfinished(rollout.asg_name, rollout.cluster_name, words, Progress(lines=(UNREADABLE,))) from None
-    nothing = (NO_RECORD,) if words.begun else ()
-    progress = Progress.of(checkpoint) if checkpoint else Progress(lines=nothing)
+        progress = Progress(lines=(UNREADABLE,) if words.begun else ())
     raise unfinished(rollout.asg_name, rollout.cluster_name, words, progress)
+
+
+def told(words: LastWords, traces: Traces) -> tuple[LastWords, Progress]:
+    """What is said of how far it came, and the words that fit: a way back is named where there is something to go back
+    from, but not the one of a run that lives."""
+    words = replace(words, begun=words.begun or traces.ours)
+    if words.reason in IN_OTHER_HANDS and not traces.ours:
+        return replace(words, restore_command=""), Progress()
+    if traces.checkpoint:
+        return words, Progress.of(traces.checkpoint)
+    if traces.marks:
+        return words, Progress(lines=(NO_RECORD,))
+    progress = Progress.put_back(words.put_back) if words.begun else Progress()
+    return replace(words, restore_command=""), progress
 
 
 def unfinished(asg_name: str, cluster_name: str, words: LastWords, progress: Progress) -> Unfinished:
@@ -114,27 +151,40 @@ def stopped_between(result: Mapping[str, Any], resume_command: str) -> str:
 # --- the parts ---------------------------------------------------------------------------------------------------
 
 
-def _brought_up_to_date(rollout: Rollout) -> Optional[Checkpoint]:
-    """The checkpoint of the unfinished run. Where it is ours: as reality has it, and with the note that it stopped.
+def _traces(rollout: Rollout) -> Traces:
+    """What is there of an unfinished run. Raises EvergreenError where that cannot be read."""
+    checkpoint, ours = rollout.store.load(), rollout.holder.label
+    if checkpoint and not checkpoint.ended:
+        if checkpoint.holder != ours:
+            return Traces(checkpoint)
+        return Traces(_brought_up_to_date(rollout, checkpoint), ours=True)
+    try:
+        marks = read_marks(describe_group(rollout.aws, rollout.asg_name).tags)
+    except GroupNotFound:
+        marks = None
+    return Traces(marks=marks, ours=bool(marks and marks.holder == ours))
 
-    Another run's is only read. Raises EvergreenError where it cannot be read.
+
+def _brought_up_to_date(rollout: Rollout, checkpoint: Checkpoint) -> Checkpoint:
+    """Our checkpoint as reality has it, and with the note that the run stopped.
+
+    Where one of the two cannot be had, or the lock is not ours any more, it is told as it is, and not written.
     """
-    checkpoint = rollout.store.load()
-    if checkpoint is None or checkpoint.ended or checkpoint.holder != rollout.holder.label:
-        return None if checkpoint is None or checkpoint.ended else checkpoint
-    with suppress(EvergreenError):  # the last words must not fail for want of a look
+    with suppress(EvergreenError):  # the last words must not fail for want of a look, or of a place to write
         checkpoint = take_up(rollout).checkpoint
-    checkpoint.stages["failed"] = rollout.call.clock.timestamp()
-    with suppress(EvergreenError):  # a place that cannot be written may well be the cause
+        checkpoint.stages["failed"] = rollout.call.clock.timestamp()
         rollout.store.save(checkpoint)
     return checkpoint
 
 
 def _lines(checkpoint: Checkpoint, done: list[str], half_done: list[str], untouched: list[str]) -> list[str]:
-    half = [f"{name} {_furthest(checkpoint, name)}" for name in half_done]
+    return _counts(done, [f"{name} {_furthest(checkpoint, name)}" for name in half_done], untouched)
+
+
+def _counts(done: list[str], half_done: list[str], untouched: list[str]) -> list[str]:
     return [
         f"{title}: {len(some)}{f' ({names(some)})' if some else ''}"
-        for title, some in (("Done", done), ("Half done", half), ("Untouched", untouched))
+        for title, some in (("Done", done), ("Half done", half_done), ("Untouched", untouched))
     ]
 
 

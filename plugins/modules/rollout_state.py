@@ -53,9 +53,13 @@ options:
     type: str
     default: ''
   begun:
-    description: Whether the run had come beyond its first look, which changes nothing, for V(failed).
+    description: Whether the run had come to hold the group, before which nothing is changed, for V(failed).
     type: bool
     default: true
+  put_back:
+    description: The RV(result) of the way back where the run has come to the end of that by itself, for V(failed).
+    type: dict
+    default: {}
   operator:
     description: Who runs this; found out by itself.
     type: str
@@ -281,6 +285,7 @@ def main() -> None:
             cause={"type": "str", "default": ""},
             cause_reason={"type": "str", "default": ""},
             begun={"type": "bool", "default": True},
+            put_back={"type": "dict", "default": {}},
             operator={"type": "str"},
             awx_job_id={"type": "str"},
             resume_command={"type": "str"},

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from integration.rollouts import PLAYBOOK, problems, roll, roll_until_killed, variables
+from integration.rollouts import PLAYBOOK, checkpoints, problems, roll, roll_until_killed, variables
 
 from simulator.checks import nothing_changed
 from simulator.identities import SOMEBODY
@@ -121,6 +121,9 @@ def test_a_second_job_is_refused_by_name_also_while_the_first_does_something_els
         stdout, stderr = first.communicate(timeout=300)
     assert second.rc == 2
     assert re.search(rf"is held by ann on \S+ \(AWX job 17, process {first.pid}, since ", second.stdout), second.output
+    assert "Nothing was changed at node group istio of cluster rehearsal: it stopped in " in second.stdout
+    for said_of_the_first in ("Done: ", "has no checkpoint", "To go back"):
+        assert said_of_the_first not in second.stdout, second.output
     assert "kubectl -n kube-system delete lease evergreen-eks" in second.stdout
     assert "eks_lock=false" in second.stdout
     assert first.returncode == 0, stdout + stderr
@@ -156,6 +159,18 @@ def test_who_was_killed_with_its_keeper_is_taken_over_at_once(world: World):
     roll_until_killed(world, "kubernetes", "^PUT leases$", eks_lock_wait=0)
     assert lease_of(world)["leaseTransitions"] == 2
     assert holder_of(world)["pid"] != first.pid
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(ONE_NODE)
+def test_a_run_whose_keeper_is_killed_keeps_its_lock_to_the_end(world: World):
+    """Replaced at the next stage: without a keeper nobody would give the lock back."""
+    world.actors.when(lambda: os.kill(keeper_of(world), signal.SIGKILL), operation="^SetInstanceProtection$")
+    run = roll(world)
+    assert run.rc == 0, run.output
+    assert problems(world) == []
+    world.wait_until(lambda _now: lease_of(world)["holderIdentity"] == "", "the lock is given back")
+    assert lease_of(world)["leaseTransitions"] == 1
 
 
 @pytest.mark.slow
@@ -203,4 +218,6 @@ def test_who_was_taken_over_is_fenced(world: World):
     assert run.rc == 2
     assert "was taken over by ci-7 (process 4711)" in run.stdout
     assert world.snapshot().groups["shared"].desired == 1, "a later stage went on"
+    (checkpoint,) = checkpoints(world)
+    assert "failed" not in json.loads(checkpoint.read_text())["stages"], "it was written without the lock"
     assert (lease_of(world)["holderIdentity"], lease_of(world)["leaseTransitions"]) == ("ci-7/b00t/1/4711/99", 9)

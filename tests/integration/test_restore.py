@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -181,6 +182,9 @@ def test_an_instance_that_an_interrupted_call_left_outside_its_group_is_ended(wo
     denied = world.faults.add("ec2", "^TerminateInstances$", times=None, error=(403, "AccessDenied", "no"))
     options = {"asg_name": "shared", "instance_ids": [orphan], "decrement": True, "method": "detach"}
     world.module("evergreen.eks.asg_detach_terminate", {**options, "verify_drained": False, "poll_seconds": 0.1})
+    failed = restore(world)
+    assert failed.rc != 0
+    assert re.search(r"it stopped in 'Finish what [^']*'\. [^{]*ec2:TerminateInstances", failed.stdout), failed.output
     world.faults.remove(denied)
 
     run = restore(world)

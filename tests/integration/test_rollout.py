@@ -164,6 +164,8 @@ def test_on_failure_restore_keeps_the_old_nodes_and_puts_everything_back(world: 
     assert run.rc != 0
     assert "emptyDir" in run.stdout
     assert "To go on: ansible-playbook evergreen.eks.rollout" in run.stdout
+    assert "All that it took is put back. Done: 0. Half done: 0. Untouched: 2 (i-" in run.stdout, run.output
+    assert "To go back" not in run.stdout, "there is nothing left to go back from"
     assert problems(world, {"shared": []}) == []
     assert set(world.snapshot().groups["shared"].instances) == set(world.beginning.groups["shared"].instances)
 

@@ -40,9 +40,8 @@ def test_playbooks_that_are_named_exist(document: Path) -> None:
 
 def test_every_test_of_the_fault_table_exists_and_stands_there_under_its_own_name() -> None:
     named = TEST.findall((REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8"))
-    tests = {
-        path.name: path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests" / "integration").glob("*.py")
-    }
+    kinds = (REPOSITORY / "tests" / "integration", REPOSITORY / "tests" / "unit" / "plugins")
+    tests = {path.name: path.read_text(encoding="utf-8") for kind in kinds for path in kind.rglob("test_*.py")}
 
     assert len(named) > 30
     assert [f"{file}::{name}" for file, name in named if f"def {name}(" not in tests.get(file, "")] == []

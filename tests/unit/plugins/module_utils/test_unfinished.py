@@ -6,12 +6,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from unit.checkpoints import a_checkpoint
+from unit.fakes import FakeClock
 
-from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, HostProgress
-from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import LastWords, Progress, unfinished
+from ansible_collections.evergreen.eks.plugins.module_utils import unfinished as module
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, HostProgress, Marks
+from ansible_collections.evergreen.eks.plugins.module_utils.hold import LockLost
+from ansible_collections.evergreen.eks.plugins.module_utils.holder import RunInProgress
+from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import (
+    NO_RECORD,
+    LastWords,
+    Progress,
+    Traces,
+    Unfinished,
+    fail,
+    told,
+    unfinished,
+)
 
 WORDS = LastWords(
     stage="Drain its nodes, wave 2",
@@ -102,3 +116,90 @@ def test_of_a_run_that_is_given_up_the_old_instances_stay():
         "Half done: not all is put back; the same command with --check shows what is left",
         "Untouched: the old instances that are left, they stay",
     )
+
+
+MARKS = Marks(run_id="run-1", target="sha256:1", started="2026-11-21T01:02:03Z")
+REFUSED = replace(WORDS, stage="Hold the group", begun=False, reason="locked")
+PUT_BACK = {"replaced": [{"instance_id": "i-1"}], "kept": ["i-2", "i-3"]}
+
+
+def lines_of(words: LastWords, traces: Traces) -> tuple[str, ...]:
+    """The last words without the first line, which names the stage, and without the ways on and back."""
+    return tuple(line for line in last_words(*told(words, traces)).lines[1:] if not line.startswith("To go "))
+
+
+def goes_back(words: LastWords, traces: Traces) -> bool:
+    return "To go back: " in str(last_words(*told(words, traces)))
+
+
+@pytest.mark.parametrize("traces", [Traces(), Traces(half_way()), Traces(marks=MARKS)])
+@pytest.mark.parametrize("words", [REFUSED, replace(WORDS, reason="lock_lost")])
+def test_of_a_run_that_lives_nothing_is_told_and_nothing_offered(words: LastWords, traces: Traces):
+    assert lines_of(words, traces) == ()
+    assert not goes_back(words, traces)
+
+
+def test_who_was_refused_before_its_first_change_says_so():
+    assert str(last_words(*told(REFUSED, Traces(half_way())))).startswith("Nothing was changed at node group shared")
+
+
+@pytest.mark.parametrize("reason", ["drain_timeout", "lock_lost"])
+def test_our_own_run_is_told_although_the_stage_that_holds_the_group_failed(reason: str):
+    words, ours = replace(WORDS, begun=False, reason=reason), Traces(half_way(), ours=True)
+    assert lines_of(words, ours)[0] == "Done: 1 (i-1)"
+    assert goes_back(words, ours)
+    assert str(last_words(*told(words, ours))).startswith("Node group shared of cluster prod is not finished")
+
+
+def test_without_a_checkpoint_the_tags_tell_whether_there_is_something_to_go_back_from():
+    assert lines_of(WORDS, Traces(marks=MARKS)) == (NO_RECORD,)
+    assert goes_back(WORDS, Traces(marks=MARKS))
+    assert lines_of(replace(WORDS, begun=False), Traces()) == ()
+    assert not goes_back(replace(WORDS, begun=False), Traces())
+
+
+def test_a_run_that_has_put_everything_back_says_so_and_offers_no_way_back():
+    words = replace(WORDS, put_back=PUT_BACK)
+    assert lines_of(words, Traces()) == (
+        "All that it took is put back.",
+        "Done: 1 (i-1)",
+        "Half done: 0",
+        "Untouched: 2 (i-2, i-3)",
+    )
+    assert not goes_back(words, Traces())
+    assert last_words(*told(words, Traces())).details["untouched"] == ["i-2", "i-3"]
+
+
+class Recorded:
+    """A store with our checkpoint in it, and a rollout whose next look ends as it is told."""
+
+    def __init__(self) -> None:
+        self.checkpoint, self.saved = replace(half_way(), holder="us"), 0
+        self.rollout = SimpleNamespace(
+            store=self,
+            holder=SimpleNamespace(label="us"),
+            call=SimpleNamespace(clock=FakeClock()),
+            asg_name="shared",
+            cluster_name="prod",
+        )
+
+    def load(self):
+        return self.checkpoint
+
+    def save(self, checkpoint) -> None:
+        self.saved += 1
+
+
+@pytest.mark.parametrize("lost", [LockLost("taken over"), RunInProgress("taken up"), None])
+def test_who_does_not_hold_the_lock_any_more_writes_no_checkpoint(monkeypatch: pytest.MonkeyPatch, lost):
+    recorded = Recorded()
+
+    def take_up(_rollout):
+        if lost:
+            raise lost
+        return SimpleNamespace(checkpoint=recorded.checkpoint)
+
+    monkeypatch.setattr(module, "take_up", take_up)
+    with pytest.raises(Unfinished, match=r"Done: 1 \(i-1\)"):
+        fail(recorded.rollout, WORDS)
+    assert recorded.saved == (0 if lost else 1)
