@@ -24,26 +24,41 @@ def run_detached(work: Callable[[Callable[[], None]], None]) -> None:
     """Run ``work`` in a process that outlives this one and belongs to no terminal; returns once it calls ``ready``.
 
     The process may use only what is imported already, and shares no file with this one: who waits for the end of our
-    output does not wait for it. Raises EvergreenError when it never gets ready.
+    output does not wait for it. Raises EvergreenError when it cannot be started, or never gets ready.
     """
+    try:
+        ready = _started(work)
+    except OSError as error:
+        raise _not_started(f": {error.strerror or error}") from error
+    if not ready:
+        raise _not_started()
+
+
+def _started(work: Callable[[Callable[[], None]], None]) -> bool:
+    """Start it, and tell whether it got ready. Raises OSError; a child never comes back from here."""
     listening, telling = os.pipe()
     try:
-        with warnings.catch_warnings():
-            # Python 3.12 warns of forks beside threads; ours (the lifeline) only reads /proc and sleeps.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if child == 0:
-            _go(work, telling)
-        os.close(telling)
+        try:
+            with warnings.catch_warnings():
+                # Python 3.12 warns of forks beside threads; ours (the lifeline) only reads /proc and sleeps.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if child == 0:
+                _go(work, telling)
+        finally:
+            os.close(telling)
         os.waitpid(child, 0)
-        if not select.select([listening], [], [], START_SECONDS)[0] or not os.read(listening, 1):
-            raise EvergreenError(
-                "The process that keeps the lock could not be started",
-                reason="lock_unwritable",
-                remedy="Look whether this machine is out of memory or of processes, then run again",
-            )
+        return bool(select.select([listening], [], [], START_SECONDS)[0] and os.read(listening, 1))
     finally:
         os.close(listening)
+
+
+def _not_started(why: str = "") -> EvergreenError:
+    return EvergreenError(
+        f"The process that keeps the lock could not be started{why}",
+        reason="lock_unwritable",
+        remedy="Look whether this machine is out of memory or of processes, then run again",
+    )
 
 
 def _go(work: Callable[[Callable[[], None]], None], telling: int) -> None:

@@ -9,6 +9,7 @@ first module that takes the lock leaves a process behind, which lives as long as
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -75,8 +76,12 @@ def take_and_keep(
 
 
 def keep(lock: Lock, held: Held, path: str, controller: Process) -> None:
-    """Leave a process behind that keeps the lock until ``controller`` has ended. Raises EvergreenError."""
-    Keeper(lock, held, path, controller).record(keeper=Process.of(os.getpid())).write(path)
+    """Leave a process behind that keeps the lock until ``controller`` has ended. Raises EvergreenError.
+
+    Where that fails the Lease runs out by itself, or is taken over when the playbook has ended.
+    """
+    with _writing(path):
+        Keeper(lock, held, path, controller).record(keeper=Process.of(os.getpid())).write(path)
     run_detached(lambda ready: _in_the_keeper(lock, held, path, controller, ready))
 
 
@@ -91,7 +96,8 @@ def sweep(directory: str, here: Holder) -> None:
         found = HOLD_FILE.match(file.name)
         holder = Holder.parse(unquote(found["label"])) if found else None
         if holder and holder.gone(here):
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink()
 
 
 @dataclass(frozen=True)
@@ -192,17 +198,26 @@ def _name_this_process(name: str) -> None:
 @contextmanager
 def _one_module_at_a_time(path: str) -> Iterator[None]:
     """The groups of one run may begin at the same moment; they share one keeper. Raises EvergreenError."""
-    try:
+    with _writing(path):
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise EvergreenError(
-            f"The record of the run's lock {path} cannot be written: {error.strerror}",
-            reason="lock_unwritable",
-            remedy="Name a directory you may write to with state_dir (eks_state_dir)",
-        ) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        with _writing(path):
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[None]:
+    """Name what keeps the hold file from being written, and the remedy. Raises EvergreenError (lock_unwritable)."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise EvergreenError(
+            f"The record of the run's lock {path} cannot be written: {error.strerror or error}",
+            reason="lock_unwritable",
+            remedy="Free the disk" if full else "Name a directory you may write to with state_dir (eks_state_dir)",
+        ) from error

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, TypeVar
 
 from ansible.module_utils.basic import env_fallback
+from ansible.module_utils.common.warnings import warn
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
     EvergreenError,
@@ -95,12 +96,14 @@ class Journal:
     """The append-only record of what happened, one JSON object a line, read by the live progress and the report.
 
     Each line is one write on a file opened for appending, so that several processes may share a journal. It never
-    holds a secret; the file is readable by its owner only. Without a path nothing is written.
+    holds a secret; the file is readable by its owner only. Without a path nothing is written. A file that cannot be
+    written any more (a full disk) is said once, as a warning of the module, and gone without: no change waits for it.
     """
 
     def __init__(self, path: str | None, clock: Clock, **context: Any) -> None:
         self._clock = clock
         self._context = context
+        self._path = path
         self._file: int | None = None
         if path:
             try:
@@ -116,7 +119,11 @@ class Journal:
         if self._file is None:
             return
         event = {"time": self._clock.timestamp(), "schema": JOURNAL_SCHEMA, "kind": kind, **self._context, **fields}
-        os.write(self._file, (json.dumps(event, default=str) + "\n").encode())
+        try:
+            os.write(self._file, (json.dumps(event, default=str) + "\n").encode())
+        except OSError as error:
+            self._file = None
+            warn(f"The journal {self._path} cannot be written any more, the work goes on without: {error.strerror}")
 
 
 class Lifeline:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from unit.fakes import FakeClock
 
+from ansible_collections.evergreen.eks.plugins.module_utils import waiting
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
     EvergreenError,
     InvalidInput,
@@ -108,6 +109,18 @@ def test_each_event_is_one_line_with_time_schema_and_context(tmp_path: Path) -> 
 def test_a_journal_that_cannot_be_written_is_refused_before_anything_happens(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="No such file or directory.*Name a file in a directory that exists"):
         Journal(str(tmp_path / "missing" / "run.jsonl"), FakeClock())
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+def test_a_journal_on_a_full_disk_is_said_once_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(waiting, "warn", warnings.append)
+    journal = Journal("/dev/full", FakeClock())
+    journal.write("drained", text="Node a is drained")
+    journal.write("drained", text="Node b is drained")
+    assert warnings == [
+        "The journal /dev/full cannot be written any more, the work goes on without: No space left on device"
+    ]
 
 
 def test_a_journal_without_a_path_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
