@@ -70,8 +70,8 @@ options:
         default: 60
       lock_wait:
         description:
-          - Seconds to wait for another run that holds the cluster. More than that run's O(settings.lock_seconds), so
-            that the lock of a dead run is taken over by the next.
+          - Seconds to wait for another run that holds the cluster, V(0) to wait for nobody. Otherwise it must be more
+            than O(settings.lock_seconds), so that the lock of a dead run is taken over by the next.
         type: float
         default: 90
 """

@@ -205,7 +205,7 @@ def take(lock: Lock, call: Call, *, wait: float, poll_seconds: float, generation
                     call.journal.write("lock", text=f"takes the lock of cluster {lock.cluster} over from {seen}: {why}")
                 return held
         elif call.clock.now() >= give_up:
-            raise refusal(lock, seen, standstill)
+            raise refusal(lock, seen, standstill, wait)
         elif not told:
             told = True
             text = f"waits {wait:g} s at most for cluster {lock.cluster}, which is held by {seen}"
@@ -249,8 +249,12 @@ def read_lease(client: KubernetesClient) -> Lease | None:
         return None
 
 
-def refusal(lock: Lock, seen: Lease, standstill: Standstill) -> RunInProgress:
-    """One sentence that says who holds the lock, since when, and how to go on."""
+def refusal(lock: Lock, seen: Lease, standstill: Standstill, watched: float) -> RunInProgress:
+    """One sentence that says who holds the lock, since when, and how to go on.
+
+    ``watched``: the seconds for which we waited for it. Who waits no longer than the lock is good for can never see
+    that its holder is dead.
+    """
     other = seen.holder
     if other and other.gone(lock.holder) is False:
         state = "which still runs"
@@ -258,11 +262,16 @@ def refusal(lock: Lock, seen: Lease, standstill: Standstill) -> RunInProgress:
         state = f"which has not renewed its lock for {standstill.seconds:.0f} s of {seen.seconds:g} s"
     else:
         state = "whose lock has not run out"
+    too_short = watched <= seen.seconds and not (other and other.gone(lock.holder) is False)
+    longer = (
+        f"a dead run's lock is taken over once it has stood still for {seen.seconds:g} s, and was watched for "
+        f"{watched:g} s only: set lock_wait (eks_lock_wait) above {seen.seconds:g}; "
+    )
     return RunInProgress(
         f"Cluster {lock.cluster} is held by {seen}, {state}",
         holder=other.as_dict() if other else {"label": seen.identity},
-        remedy=f"Wait for that run to end and run again; if you are sure that it is dead, kubectl -n {NAMESPACE} "
-        f"delete lease {NAME} frees the lock; lock: false (eks_lock=false) works without one",
+        remedy=f"Wait for that run to end and run again; {longer if too_short else ''}if you are sure that it is dead, "
+        f"kubectl -n {NAMESPACE} delete lease {NAME} frees the lock; lock: false (eks_lock=false) works without one",
     )
 
 

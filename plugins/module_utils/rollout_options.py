@@ -22,6 +22,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.store import (
     cluster_folder,
     default_directory,
     journal_path,
+    refuse_lost_state,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.stores import store_of
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, waiting_argument_spec
@@ -87,15 +88,8 @@ def stored_run(params: dict[str, Any], call: Call) -> tuple[Aws, KubernetesClien
 def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
     """The rollout that a module's options name. Raises InvalidInput before anything is asked of anybody."""
     settings = Settings.of(params["settings"], params["poll_seconds"])
-    if settings.canary < 0:
-        raise InvalidInput(f"canary cannot be {settings.canary}", remedy="Give 0 for none, or a number of instances")
-    if settings.lock_seconds < 1:
-        raise InvalidInput(f"lock_seconds cannot be {settings.lock_seconds:g}", remedy="Give 1 or more; 60 is usual")
-    unknown = sorted(set(settings.suspend_processes) - set(PROCESSES))
-    if unknown:
-        raise InvalidInput(
-            f"suspend_processes names {', '.join(unknown)}", remedy=f"The processes are {', '.join(sorted(PROCESSES))}"
-        )
+    refuse_unfit(settings)
+    refuse_lost_state(params.get("awx_job_id") or "", params["state"]["store"], params["state"]["dir"] or "")
     aws, client, place, store = stored_run(params, call)
     directory = _directory(params)
     holder = Holder.here(
@@ -116,6 +110,25 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
         take_hold=_lock(client, call, holder, place, directory, settings),
         hold=params.get("lease") or "",
     )
+
+
+def refuse_unfit(settings: Settings) -> None:
+    """Raise InvalidInput for the first setting that cannot be meant."""
+    if settings.canary < 0:
+        raise InvalidInput(f"canary cannot be {settings.canary}", remedy="Give 0 for none, or a number of instances")
+    if settings.lock_seconds < 1:
+        raise InvalidInput(f"lock_seconds cannot be {settings.lock_seconds:g}", remedy="Give 1 or more; 60 is usual")
+    if settings.lock and 0 < settings.lock_wait <= settings.lock_seconds:
+        raise InvalidInput(
+            f"lock_wait (eks_lock_wait) is {settings.lock_wait:g} s, no more than lock_seconds (eks_lock_seconds), "
+            f"which is {settings.lock_seconds:g}: so long a standstill of a dead run's lock could never be seen",
+            remedy=f"Give more than {settings.lock_seconds:g}, or 0 to wait for nobody",
+        )
+    unknown = sorted(set(settings.suspend_processes) - set(PROCESSES))
+    if unknown:
+        raise InvalidInput(
+            f"suspend_processes names {', '.join(unknown)}", remedy=f"The processes are {', '.join(sorted(PROCESSES))}"
+        )
 
 
 def _directory(params: dict[str, Any]) -> str:

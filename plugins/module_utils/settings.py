@@ -28,6 +28,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.plan import (
     parse_duration,
     parse_selection,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.store import refuse_lost_state
 
 PLAYBOOK_PREFIX = "eks_"
 ROLE_PREFIX = "rollout_"
@@ -285,11 +286,7 @@ def _read_entry(entry: Any, label: str) -> tuple[str, dict[str, Any]]:
 
 
 def _check_surroundings(typed: Mapping[str, Any], surroundings: Surroundings) -> None:
-    if surroundings.awx_job_id and typed["state_store"] == "file" and not typed["state_dir"]:
-        raise InvalidInput(
-            "The checkpoint would be lost with the container of this AWX job",
-            remedy="Set eks_state_store=configmap, or s3, or eks_state_dir to a directory that outlives jobs",
-        )
+    refuse_lost_state(surroundings.awx_job_id, typed["state_store"], typed["state_dir"])
     if typed["state_store"] == "s3" and not typed["state_bucket"]:
         raise InvalidInput("eks_state_store is s3, but no bucket is named", remedy="Name it with eks_state_bucket")
     if 0 < surroundings.forks < typed["parallel_groups"]:

@@ -15,7 +15,7 @@ from typing import Mapping, Optional, Protocol
 from urllib.parse import quote
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 
 
 class StoreError(EvergreenError):
@@ -82,6 +82,15 @@ def default_directory(environment: Optional[Mapping[str, str]] = None) -> str:
     """C(${XDG_STATE_HOME:-~/.local/state}/evergreen.eks)."""
     env = os.environ if environment is None else environment
     return os.path.join(env.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "evergreen.eks")
+
+
+def refuse_lost_state(awx_job_id: str, store: str, directory: str) -> None:
+    """Raise InvalidInput where the checkpoint would be a file in the container of an AWX job, which ends with it."""
+    if awx_job_id and store == "file" and not directory:
+        raise InvalidInput(
+            "The checkpoint would be lost with the container of this AWX job",
+            remedy="Set eks_state_store=configmap, or s3, or eks_state_dir to a directory that outlives jobs",
+        )
 
 
 def cluster_folder(directory: str, place: Place) -> Path:

@@ -136,7 +136,7 @@ def test_a_second_job_is_refused_by_name_also_while_the_first_does_something_els
 def test_a_run_elsewhere_is_waited_for_until_its_lock_has_stood_still(world: World):
     elsewhere = RunElsewhere(world, seconds=3)
     elsewhere.renew_while(lambda: len(world.record.calls(operation="GET leases", author="evergreen")) < 20)
-    taken = roll_until_killed(world, "kubernetes", "^PUT leases$", eks_lock_wait=60)
+    taken = roll_until_killed(world, "kubernetes", "^PUT leases$", eks_lock_wait=70)
     last = world.record.calls(operation="PATCH leases", author=SOMEBODY)[-1]
     assert taken.at - last.at >= 3 * SPEED
     assert changes(world) == []

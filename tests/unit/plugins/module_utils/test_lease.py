@@ -167,6 +167,24 @@ def test_without_waiting_one_look_decides(cluster: Cluster) -> None:
     assert cluster.clock.sleeps == []
 
 
+@pytest.mark.parametrize("wait", [0, 45, 60])
+def test_who_waits_no_longer_than_the_lock_is_good_for_is_told_to_wait_longer(cluster: Cluster, wait: float) -> None:
+    """That run may be dead: then waiting for its end is in vain."""
+    cluster.held_by(ELSEWHERE, seconds=120)
+    with pytest.raises(RunInProgress) as error:
+        cluster.take(wait=wait)
+    assert (
+        f"a dead run's lock is taken over once it has stood still for 120 s, and was watched for {wait:g} s only: "
+        "set lock_wait (eks_lock_wait) above 120; if you are sure that it is dead, kubectl"
+    ) in str(error.value)
+
+
+def test_of_a_run_that_is_known_to_live_no_longer_wait_is_asked(cluster: Cluster) -> None:
+    cluster.held_by(Holder.here(Lifeline(Process.of(os.getppid()))))
+    with pytest.raises(RunInProgress, match="which still runs. Wait for that run to end and run again; if you are"):
+        cluster.take(wait=0)
+
+
 def test_a_run_that_ends_meanwhile_makes_room(cluster: Cluster) -> None:
     cluster.held_by(ELSEWHERE)
     cluster.clock.at(20, lambda: cluster.others.patch(LEASE, {"spec": {"holderIdentity": ""}}))
