@@ -68,6 +68,7 @@ def gather_abandoned(rollout: Rollout) -> Abandoned:
 def abandon(rollout: Rollout) -> dict[str, Any]:
     """Hold the cluster and select nobody any more; answers whose cordon is to be taken off first."""
     hold = rollout.take_hold()
+    forget_stop_request(rollout)
     archive_ended(rollout)
     abandoned = gather_abandoned(rollout)
     found = abandoned.run
@@ -78,7 +79,6 @@ def abandon(rollout: Rollout) -> dict[str, Any]:
         return {"changed": not abandoned.swept, "plan": done, "run_id": "", "lease": hold, "instance_ids": []}
     checkpoint, scene = found.checkpoint, found.scene
     set_stale_aside(rollout, found)
-    forget_stop_request(rollout)
     checkpoint.stages.setdefault("abandon", rollout.call.clock.timestamp())
     checkpoint.endings = 0
     checkpoint.holder = rollout.holder.label

@@ -56,6 +56,7 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     The members' marks come first and the group's marks after them: where the group is marked, every member is.
     """
     hold = rollout.take_hold()
+    forget_stop_request(rollout)
     archive_ended(rollout)
     gathered = gather(rollout, wait=True)
     if not gathered.swept:
@@ -65,7 +66,8 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     set_stale_aside(rollout, gathered)
     if gathered.nothing_to_do:
         return {"changed": False, "plan": as_plan(gathered), "lease": hold, "processes": [], "node_instance_ids": []}
-    forget_stop_request(rollout)
+    if not gathered.resumed:  # else nodes may be in hand
+        heed(rollout.store, f"wave 1 of {len(checkpoint.waves)}")
     checkpoint.obligations = _obligations(rollout, checkpoint, scene)
     checkpoint.provenance = {name: value for name, value in provenance.items() if value}
     checkpoint.holder = rollout.holder.label
@@ -130,8 +132,8 @@ def begin_journal(rollout: Rollout, journal: Journal, kind: str, text: str, gath
 
 
 def forget_stop_request(rollout: Rollout) -> None:
-    """A request to stop is for the run before: this one was started after it."""
-    request = leftover(rollout.store)
+    """A request to stop is for the run before, unless it was made since this one holds the cluster."""
+    request = leftover(rollout.store, rollout.holder.label)
     if request is not None:
         rollout.say("stop_cleared", f"the request to stop ({request}) was for an earlier run and is taken off")
 
@@ -251,7 +253,11 @@ def surplus(rollout: Rollout) -> dict[str, Any]:
 
 
 def give_up(rollout: Rollout) -> dict[str, Any]:
-    """Keep the old nodes that are still there: they are selected no more, and their cordons are to be taken off."""
+    """Keep the old nodes that are still there: they are selected no more, and their cordons are to be taken off.
+
+    Raises Stopped where that was asked for meanwhile: then all stays for the next run, whatever went wrong.
+    """
+    heed(rollout.store, "it was put back")
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
     kept = checkpoint.keep_the_rest()

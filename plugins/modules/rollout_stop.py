@@ -17,7 +17,9 @@ description:
     wave. It brings the nodes in hand to their end, fails with RV(ignore:reason) V(stopped) and leaves the others as
     they are.
   - The next run takes the request off and goes on.
-  - A node group that nobody rolls is left as it is.
+  - Where the node group is not begun, but a run holds the cluster, that run is asked to stop before it begins here.
+    Where there is neither, nothing is left. Requests that are older than the lock of a run do not concern it.
+  - A run that is being put back cannot be asked to stop.
 options:
   requested:
     description: Whether the run is asked to stop. V(false) takes the request off.
@@ -38,10 +40,11 @@ attributes:
     support: full
 notes:
   - Needs the IAM actions C(sts:GetCallerIdentity), C(autoscaling:DescribeAutoScalingGroups), C(eks:DescribeCluster),
-    and the rights that the store needs.
+    and the rights that the store needs. To see who holds the cluster it needs the RBAC verb C(get) on leases in the
+    namespace C(kube-system). Without it, or where the run has no lock, only a run that has begun here can be asked.
   - Takes no lock, because the run that it is about holds it.
-  - Fails with RV(ignore:reason) V(state_elsewhere), V(checkpoint_unwritable) or V(checkpoint_unreadable), besides those
-    of the connection.
+  - Fails with RV(ignore:reason) V(state_elsewhere), V(given_up), V(checkpoint_unwritable) or V(checkpoint_unreadable),
+    besides those of the connection.
 extends_documentation_fragment:
   - evergreen.eks._attributes
   - evergreen.eks._attributes.progress
@@ -106,8 +109,8 @@ def main() -> None:
     )
     with failures_reported(module):
         call = Call.of(module)
-        aws, _client, place, store = stored_run(module.params, call)
-        module.exit_json(**ask(aws, store, place, module.params, call))
+        aws, client, place, store = stored_run(module.params, call)
+        module.exit_json(**ask(aws, client, store, place, module.params, call))
 
 
 if __name__ == "__main__":

@@ -79,11 +79,30 @@ def test_a_stop_in_the_last_wave_of_a_group_keeps_the_next_one_from_beginning(wo
     asked, stopped = while_rolling(world, lambda: stop(world))
 
     assert "shared: run " in asked.stdout
-    assert "other: no run is unfinished here, so there is nothing to stop" in asked.stdout
+    assert "other: no run is unfinished here; the one of the cluster, root on " in asked.stdout
+    assert "is asked to stop before it begins here (root at 20" in asked.stdout
     assert stopped.rc != 0
     assert "Node group shared is finished; those that have not begun are untouched. To go on: " in stopped.stdout
     gone = world.beginning.groups["shared"].instances
     assert problems(world, {"shared": gone, "other": []}) == []
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(TWO_GROUPS)
+def test_a_group_that_a_stop_is_asked_for_before_it_is_begun_stays_untouched(world: World):
+    asked, stopped = while_rolling(world, lambda: stop(world, eks_node_groups="other"))
+
+    assert "is asked to stop before it begins here" in asked.stdout, asked.output
+    assert stopped.rc != 0
+    assert "Nothing was changed at node group other of cluster rehearsal" in stopped.stdout, stopped.output
+    assert "The run was asked to stop (root at 20" in stopped.stdout
+    gone = world.beginning.groups["shared"].instances
+    assert problems(world, {"shared": gone, "other": []}) == []
+
+    run = roll(world)
+    assert run.rc == 0, run.output
+    assert "was for an earlier run and is taken off" in run.output
+    assert problems(world) == []
 
 
 @pytest.mark.scenario(TWO_WAVES)
