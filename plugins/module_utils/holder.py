@@ -30,6 +30,7 @@ class Holder:
 
     ``boot`` is the beginning of the kernel's boot id, ``namespace`` the number of the process namespace, ``started``
     the start time of the process as the kernel counts it; where a system tells none of them (macOS), they are "".
+    Run ids are not here, because each node group has its own: the group's tag `evergreen.eks/run` names both.
     """
 
     host: str
@@ -39,7 +40,6 @@ class Holder:
     started: str
     operator: str = ""
     since: str = ""
-    run_id: str = ""
     job: str = ""
 
     @classmethod
@@ -86,9 +86,6 @@ class Holder:
         """Enough for a tag, and for nobody else: host/boot/namespace/process/start."""
         return "/".join(str(getattr(self, name)) for name in IDENTITY)
 
-    def same_process(self, other: Holder) -> bool:
-        return self.label == other.label
-
     def gone(self, here: Holder) -> Optional[bool]:
         """True: provably ended. False: it runs. None: another machine or container, nothing can be proved.
 
@@ -104,7 +101,6 @@ class Holder:
         facts = [
             f"AWX job {self.job}" if self.job else "",
             f"process {self.pid}",
-            f"run {self.run_id}" if self.run_id else "",
             f"since {self.since}" if self.since else "",
         ]
         return f"{where} ({', '.join(fact for fact in facts if fact)})"

@@ -59,11 +59,6 @@ class Node:
         """The condition Ready is True; Unknown (the kubelet is silent) is not Ready."""
         return self.ready == "True"
 
-    @property
-    def schedulable_and_ready(self) -> bool:
-        """Ready, not cordoned and initialised: the scheduler may place pods here now."""
-        return self.is_ready and not self.unschedulable and not self.startup_taints()
-
     def startup_taints(self, extra: Iterable[str] = ()) -> list[str]:
         """Keys of the taints that say: not initialised yet."""
         keys = {*STARTUP_TAINTS, *extra}
@@ -176,14 +171,6 @@ def read_node_marks(node: Node) -> NodeMarks:
 
 def _records(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: {"was": record["was"], "set_to": record["set_to"]} for key, record in content.items()}
-
-
-def cordoned_by_us(node: Node) -> bool:
-    """Whether the Node is cordoned and the cordon is ours; unreadable marks are not."""
-    try:
-        return node.unschedulable and read_node_marks(node).cordoned
-    except EvergreenError:
-        return False
 
 
 # --- pods ------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from simulator.record import Faults, Record
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 LEASE = f"{LEASES}/evergreen-eks"
-ELSEWHERE = Holder("ci-7", "b00t", "1", 4711, "99", operator="berta", since="2026-11-21T01:00:00Z", run_id="run-b")
+ELSEWHERE = Holder("ci-7", "b00t", "1", 4711, "99", operator="berta", since="2026-11-21T01:00:00Z")
 ABSURD_TIME = "1999-01-01T00:00:00.000000Z"
 
 
@@ -149,7 +149,7 @@ def test_a_run_that_renews_is_waited_for_and_then_named(cluster: Cluster) -> Non
     with pytest.raises(RunInProgress) as error:
         cluster.take(wait=90)
     assert str(error.value) == (
-        "Cluster prod is held by berta on ci-7 (process 4711, run run-b, since 2026-11-21T01:00:00Z), "
+        "Cluster prod is held by berta on ci-7 (process 4711, since 2026-11-21T01:00:00Z), "
         "whose lock has not run out. Wait for that run to end and run again; if you are sure that it is dead, "
         "kubectl -n kube-system delete lease evergreen-eks frees the lock; "
         "lock: false (eks_lock=false) works without one."

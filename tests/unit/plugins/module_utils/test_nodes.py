@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from unit.manifests import a_node, a_pod
 
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group, Member
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
     by_instance,
-    cordoned_by_us,
     floor_view,
     instance_id_of,
     node_from,
     pods_that_must_leave,
+    read_node_marks,
     standing,
 )
 
@@ -122,4 +123,6 @@ def test_a_cordon_is_ours_only_when_our_marks_say_so() -> None:
     ours = a_node("n", ONE, unschedulable=True, annotations={"evergreen.eks/marks": '{"cordoned": true, "run": "r"}'})
     foreign = a_node("n", ONE, unschedulable=True)
     unreadable = a_node("n", ONE, unschedulable=True, annotations={"evergreen.eks/marks": "["})
-    assert [cordoned_by_us(node_from(item)) for item in (ours, foreign, unreadable)] == [True, False, False]
+    assert [read_node_marks(node_from(item)).cordoned for item in (ours, foreign)] == [True, False]
+    with pytest.raises(EvergreenError):
+        read_node_marks(node_from(unreadable))
