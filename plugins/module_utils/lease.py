@@ -24,7 +24,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 from ansible_collections.evergreen.eks.plugins.module_utils.hold import Hold, HoldRecord, LockLost, boot_seconds
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Clock, patience
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Clock
 
 NAMESPACE = "kube-system"
 NAME = "evergreen-eks"
@@ -187,7 +187,7 @@ def take(lock: Lock, call: Call, *, wait: float, poll_seconds: float, generation
     generation; with ``generation`` this run must hold it under that one still, and goes on so: else LockLost. Raises
     KubernetesError, EvergreenError.
     """
-    give_up, patient_until = call.clock.now() + wait, call.clock.now() + patience(poll_seconds)
+    give_up, patient_until = call.clock.now() + wait, call.clock.now() + call.patience(poll_seconds)
     standstill, told = Standstill(call.clock), False
     while True:
         seen = lock.read() if generation is None else lock.still_ours(generation)
