@@ -27,6 +27,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     take_up,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, describe_target
+from ansible_collections.evergreen.eks.plugins.module_utils.stages import absent_before
 from ansible_collections.evergreen.eks.plugins.module_utils.stopping import leftover
 from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import Unfinished
 
@@ -44,7 +45,7 @@ def restore(rollout: Rollout) -> dict[str, Any]:
     own = scene.group.desired_capacity - checkpoint.ledger.held
     return {
         "changed": True,
-        "min_ready": max(0, own - len(_absent_before(checkpoint, scene))),
+        "min_ready": max(0, own - len(absent_before(checkpoint, scene))),
         "expected_desired": scene.group.desired_capacity,
     }
 
@@ -197,15 +198,6 @@ def _marked(scene: Scene) -> list[str]:
         member.instance_id
         for member in scene.group.members
         if member.instance_id in scene.nodes and MARKS in scene.nodes[member.instance_id].annotations
-    ]
-
-
-def _absent_before(checkpoint: Checkpoint, scene: Scene) -> list[str]:
-    """Members of the start that stay and are not Ready: sick before us, not ours to wait for."""
-    return [
-        host.instance_id
-        for host in scene.counting
-        if host.instance_id in checkpoint.members_before and not host.schedulable and not host.ours
     ]
 
 

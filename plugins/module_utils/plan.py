@@ -368,13 +368,24 @@ def split_departure(
     return list(victims[:number]), list(victims[number:])
 
 
-def newest(hosts: Sequence[Host], counts: Mapping[str, int], number: int) -> list[Host]:
-    """That many of the hosts: those that are not Ready, then by crowded zone (`counts`: instances), then the newest."""
+def newest(
+    hosts: Sequence[Host], counts: Mapping[str, int], number: int, before: Optional[Mapping[str, int]] = None
+) -> list[Host]:
+    """That many of the hosts: those that are not Ready, then by crowded zone (`counts`: instances), then the newest.
+
+    With `before`, the instances per zone at the start, the zones come first: who leaves them less even than before is
+    spared, even where he is not Ready yet. So it is with a successor that is still coming up to even the zones out.
+    """
     total = dict(counts)
     chosen: list[Host] = []
+
+    def preference(host: Host) -> tuple[int, bool, int, tuple[float, str]]:
+        after = {**total, host.zone: total[host.zone] - 1}
+        unevenness = max(1, zones.gap(list(before.values())), zones.gap(list(after.values()))) if before else 0
+        return -unevenness, not host.schedulable, total[host.zone], _age(host)
+
     while len(chosen) < min(number, len(hosts)):
-        left = [host for host in hosts if host not in chosen]
-        best = max(left, key=lambda host: (not host.schedulable, total[host.zone], _age(host)))
+        best = max((host for host in hosts if host not in chosen), key=preference)
         total[best.zone] -= 1
         chosen.append(best)
     return chosen

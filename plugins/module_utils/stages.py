@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Iterable, Mapping, Optional
 
-from ansible_collections.evergreen.eks.plugins.module_utils import plan
+from ansible_collections.evergreen.eks.plugins.module_utils import plan, zones
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     ALL_INSTANCE_TAGS,
     DEPARTURE_TAG,
@@ -21,7 +22,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Obligation,
     Obligations,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, counted
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
+    EvergreenError,
+    InvalidInput,
+    WaitTimeout,
+    counted,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, as_plan, gather
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     scaling_activities,
@@ -243,7 +249,7 @@ def surplus(rollout: Rollout) -> dict[str, Any]:
     That happens where an old instance vanished by itself (spot) and the group replaced it, and where somebody lowered
     desired capacity meanwhile: all members are protected, so that Auto Scaling itself took none out.
     """
-    standing = take_up(rollout)
+    standing = _with_successors(rollout, take_up(rollout))
     checkpoint, scene = standing.checkpoint, standing.scene
     known = next((wave for wave in checkpoint.waves if not wave.finished and _is_surplus(checkpoint, wave)), None)
     if known is None and not checkpoint.remaining:
@@ -349,7 +355,7 @@ def _sizes(standing: Standing, number: int) -> Sizes:
         desired=group.desired_capacity,
         max_size=group.max_size,
         surge=0 if _is_surplus(checkpoint, wave) else min(checkpoint.surge, _last_size(checkpoint)),
-        unavailable=checkpoint.unavailable,
+        unavailable=may_be_missing(standing),
     )
 
 
@@ -360,7 +366,23 @@ def _last_size(checkpoint: Checkpoint) -> int:
 
 def _floor(standing: Standing) -> int:
     own = standing.scene.group.desired_capacity - standing.checkpoint.ledger.held
-    return max(0, own - standing.checkpoint.unavailable)
+    return max(0, own - may_be_missing(standing))
+
+
+def may_be_missing(standing: Standing) -> int:
+    """How many of the own size need not be Ready; a run that is given up replaces none of those that are sick."""
+    checkpoint = standing.checkpoint
+    sick = absent_before(checkpoint, standing.scene) if checkpoint.given_up else []
+    return checkpoint.unavailable + len(sick)
+
+
+def absent_before(checkpoint: Checkpoint, scene: Scene) -> list[str]:
+    """Members of the start that stay and are not Ready: sick before us, not ours to wait for."""
+    return [
+        host.instance_id
+        for host in scene.counting
+        if host.instance_id in checkpoint.members_before and not host.schedulable and not host.ours
+    ]
 
 
 def _reached(rollout: Rollout, checkpoint: Checkpoint, instances: Iterable[str], stage: str) -> None:
@@ -451,7 +473,36 @@ def surplus_hosts(checkpoint: Checkpoint, scene: Scene) -> list[plan.Host]:
     own = scene.group.desired_capacity - checkpoint.ledger.held
     too_many = len(scene.group.strength) - own
     ours = [host for host in scene.counting if host.instance_id not in checkpoint.members_before]
-    return plan.newest(ours, scene.zones, too_many) if too_many > 0 else []
+    # On the way back strength is more than evenness.
+    before = None if checkpoint.given_up else checkpoint.zones_before
+    return plan.newest(ours, scene.zones, too_many, before) if too_many > 0 else []
+
+
+def successors_due(checkpoint: Checkpoint, scene: Scene) -> bool:
+    """Is somebody still to be launched without whom the zones would be less even than before?"""
+    missing = len(scene.group.strength) < scene.group.desired_capacity
+    return missing and zones.worse(checkpoint.zones_before, scene.zones)
+
+
+def _with_successors(rollout: Rollout, standing: Standing) -> Standing:
+    """How the run stands once Auto Scaling, which takes a moment for that, has launched those that are due.
+
+    Where it cannot, the run goes on without: what never came is no surplus.
+    """
+    checkpoint, clock = standing.checkpoint, rollout.call.clock
+    ends = not checkpoint.given_up and not checkpoint.remaining and checkpoint.ledger.held
+    if not ends or not successors_due(checkpoint, standing.scene):
+        return standing
+    rollout.say("successors", "waiting for the launch of the last successors, which even the zones out")
+    with suppress(WaitTimeout):
+        wait_until(
+            lambda: look(rollout.aws, rollout.client, rollout.asg_name),
+            lambda scene: not successors_due(checkpoint, scene),
+            clock=clock,
+            deadline=Deadline(clock, rollout.settings.ready_timeout),
+            interval=rollout.settings.poll_seconds,
+        )
+    return take_up(rollout)
 
 
 def _surplus_wave(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Optional[Wave]:

@@ -139,6 +139,16 @@ def test_surplus_that_never_came_is_asked_for_no_more(world: World):
 
 @pytest.mark.slow
 @pytest.mark.scenario(TWO_NODES)
+def test_the_way_back_does_not_wait_for_who_was_cordoned_before(world: World):
+    by_its_user = sorted(world.beginning.nodes.values(), key=lambda node: node.name)[0]
+    world.actors.cordon(by_its_user.name)
+    world.beginning = world.snapshot()
+    given_up_after(world, Kill("kubernetes", "^POST pods/eviction$"))
+    put_back(world, set(), max_unavailable={"shared": 1})
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(TWO_NODES)
 def test_surplus_that_never_joined_goes_also_when_the_maximum_was_reset(world: World):
     """AWS has lowered desired capacity with the maximum: what never joined leaves without another decrement."""
     world.machines.boot_seconds["shared"] = 1e9

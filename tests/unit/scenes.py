@@ -29,6 +29,7 @@ def a_scene(members: Sequence[Member], nodes: Sequence[dict[str, Any]] | None = 
     if nodes is None:
         nodes = [a_node(f"ip-{member.instance_id}", member.instance_id) for member in members]
     values = {"min_size": 0, "max_size": len(members), "desired_capacity": len(members), **sizes}
-    group = Group("shared", "arn:aws:autoscaling:x", members=tuple(members), zones=(ZONE,), **values)
+    zones = tuple(sorted({member.zone for member in members}))
+    group = Group("shared", "arn:aws:autoscaling:x", members=tuple(members), zones=zones, **values)
     instances = {one.instance_id: Instance(one.instance_id, "running", TARGET.image_id, zone=ZONE) for one in members}
     return seen(group, instances, by_instance(map(node_from, nodes)), TARGET)

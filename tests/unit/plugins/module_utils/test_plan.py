@@ -223,8 +223,27 @@ def test_the_last_one_gets_a_successor_where_its_zone_would_be_short_without():
     hosts = [host("i-1", "a"), host("i-2", "b"), host("i-3", "c"), host("i-4", "c"), host("i-5", "b")]
     before = {"a": 2, "b": 1, "c": 1}
     assert plan.split_departure(hosts, ["i-1"], 1, 0, before) == ([], ["i-1"])
-    surplus = plan.newest(hosts[1:], {"a": 1, "b": 2, "c": 2}, 1)
-    assert surplus[0].zone in ("b", "c")
+
+
+@pytest.mark.parametrize(
+    ("before", "chosen"),
+    [
+        ({"a": 2, "b": 1, "c": 1}, ["i-4"]),  # not the successor that is coming up in a: it evens the zones out
+        ({"a": 1, "b": 3, "c": 2}, ["i-9"]),  # it was so uneven before: who is not Ready goes
+        (None, ["i-9"]),  # a run that is given up: strength is more than evenness
+    ],
+)
+def test_surplus_goes_where_the_zones_are_crowded_and_the_sick_go_first(before, chosen):
+    coming_up = host("i-9", "a", schedulable=False, lifecycle_state="Pending")
+    hosts = [coming_up, host("i-2", "b", days=2), host("i-3", "b", days=1), host("i-4", "c")]
+    counts = {"a": 1, "b": 2, "c": 2}
+    assert [one.instance_id for one in plan.newest(hosts, counts, 1, before)] == chosen
+
+
+def test_surplus_leaves_several_zones_as_even_as_they_can_be():
+    hosts = [host(f"i-{number}", "c") for number in range(6)] + [host("i-8", "a", schedulable=False), host("i-9", "b")]
+    chosen = plan.newest(hosts, {"a": 2, "b": 2, "c": 6}, 4, {"a": 2, "b": 2, "c": 2})
+    assert {one.zone for one in chosen} == {"c"}
 
 
 @pytest.mark.parametrize("luck", range(8))

@@ -11,7 +11,12 @@ from unit.manifests import a_node
 from unit.scenes import a_member, a_scene
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, HostProgress
-from ansible_collections.evergreen.eks.plugins.module_utils.stages import never_joined
+from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Standing
+from ansible_collections.evergreen.eks.plugins.module_utils.stages import (
+    may_be_missing,
+    never_joined,
+    successors_due,
+)
 
 OLD, NEW = "i-1", "i-9"
 
@@ -30,3 +35,30 @@ def test_who_never_joined_is_removed_without_a_node(leaving, progress, nodes, un
     checkpoint = a_checkpoint(members_before=[OLD], hosts={leaving: progress})
     scene = a_scene([a_member(OLD), a_member(NEW)], nodes)
     assert never_joined(checkpoint, scene, [leaving]) == unjoined
+
+
+@pytest.mark.parametrize(("given_up", "missing"), [(False, 1), (True, 3)])
+def test_on_the_way_back_nobody_waits_for_who_was_sick_before(given_up, missing):
+    """i-2 is cordoned by its user, i-3 has no Node, i-9 is sick, too, but the run's own."""
+    nodes = [
+        a_node("ip-1", OLD),
+        a_node("ip-2", "i-2", unschedulable=True),
+        a_node("ip-9", NEW, ready="False"),
+    ]
+    scene = a_scene([a_member(name) for name in (OLD, "i-2", "i-3", NEW)], nodes)
+    checkpoint = a_checkpoint(members_before=[OLD, "i-2", "i-3"], unavailable=1, given_up=given_up)
+    assert may_be_missing(Standing(checkpoint, scene)) == missing
+
+
+@pytest.mark.parametrize(
+    ("there", "desired", "due"),
+    [
+        ("abbc", 4, False),
+        ("bbcc", 5, True),  # the one in a is being launched
+        ("abbc", 5, False),  # whoever is missing, the zones are as even as they were
+    ],
+)
+def test_whether_a_launch_is_waited_for(there, desired, due):
+    members = [a_member(f"i-{number}", zone=zone) for number, zone in enumerate(there)]
+    checkpoint = a_checkpoint(zones_before={"a": 1, "b": 2, "c": 1})
+    assert successors_due(checkpoint, a_scene(members, desired_capacity=desired)) is due
