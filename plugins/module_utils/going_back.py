@@ -84,8 +84,9 @@ def abandon(rollout: Rollout) -> dict[str, Any]:
     checkpoint.holder = rollout.holder.label
     rollout.store.save(checkpoint)  # first: where it cannot be written nothing is changed
     journal = open_journal(rollout)
-    mark_members(rollout, checkpoint, scene, resumed=True)
+    # The group's mark first: members that are marked to stay would otherwise look as if all were done.
     rollout.save(checkpoint, scene)
+    mark_members(rollout, checkpoint, scene, resumed=True)
     begin_journal(rollout, journal, "abandon", f"run {checkpoint.run_id} is given up: the group is put back", found)
     return {
         "changed": True,

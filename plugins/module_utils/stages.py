@@ -267,8 +267,9 @@ def give_up(rollout: Rollout) -> dict[str, Any]:
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
     kept = checkpoint.keep_the_rest()
-    mark_members(rollout, checkpoint, scene, resumed=True)
+    # The group's mark first: members that are marked to stay would otherwise look as if all were done.
     rollout.save(checkpoint, scene)
+    mark_members(rollout, checkpoint, scene, resumed=True)
     if kept:
         text = f"{counted(len(kept), 'old instance')} kept: {names(kept)}"
         rollout.say("give_up", text, run=checkpoint.run_id, kept=kept)

@@ -160,10 +160,15 @@ def test_surplus_that_never_joined_goes_also_when_the_maximum_was_reset(world: W
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [("ec2", "^CreateTags$"), ("kubernetes", "^PATCH nodes$")],
+    ids=["marked to stay", "uncordoned"],
+)
 @pytest.mark.scenario(TWO_NODES)
-def test_a_rollout_after_half_a_way_back_selects_anew_and_goes_on(world: World):
+def test_a_rollout_after_half_a_way_back_selects_anew_and_goes_on(world: World, service: str, operation: str):
     given_up_after(world, Kill("kubernetes", "^POST pods/eviction$"))
-    roll_until_killed(world, "kubernetes", "^PATCH nodes$", playbook=RESTORE)
+    roll_until_killed(world, service, operation, playbook=RESTORE)
     lose_checkpoints(world)
     run = roll(world, **IN_ONE_WAVE)
     assert run.rc == 0, run.output
