@@ -82,18 +82,18 @@ def finish(rollout: Rollout) -> dict[str, Any]:
     """
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
-    still_open = _still_open(standing)
-    if still_open:
+    left_over = still_open(standing)
+    if left_over:
         checkpoint.endings += 1
         rollout.save(checkpoint, scene)
         if checkpoint.endings < ENDINGS and _can_be_put_right(standing):
-            rollout.say("again", f"still open, once more: {'; '.join(still_open)}", run=checkpoint.run_id)
-            return {"changed": True, "again": True, "open": still_open}
+            rollout.say("again", f"still open, once more: {'; '.join(left_over)}", run=checkpoint.run_id)
+            return {"changed": True, "again": True, "open": left_over}
         deed = "given up" if checkpoint.given_up else "rolled"
         raise Unfinished(
-            f"node group {rollout.asg_name} is {deed} but not all is put back: {'; '.join(still_open)}",
+            f"node group {rollout.asg_name} is {deed} but not all is put back: {'; '.join(left_over)}",
             remedy=_advice(standing),
-            open=still_open,
+            open=left_over,
         )
     shifted = _shifted(standing)
     checkpoint.ended = rollout.call.clock.timestamp()
@@ -188,20 +188,21 @@ def _to_unprotect(checkpoint: Checkpoint, scene: Scene) -> list[str]:
     return [
         member.instance_id
         for member in scene.group.members
-        if member.protected and (not marks[member.instance_id].protected if member.instance_id in marks else new_ones)
+        if member.protected
+        and not member.leaving
+        and (not marks[member.instance_id].protected if member.instance_id in marks else new_ones)
     ]
 
 
 def _marked(scene: Scene) -> list[str]:
-    """Members whose nodes carry our marks."""
+    """Members whose nodes carry our marks; the node of who is on its way out stays cordoned and goes with it."""
     return [
-        member.instance_id
-        for member in scene.group.members
-        if member.instance_id in scene.nodes and MARKS in scene.nodes[member.instance_id].annotations
+        host.instance_id for host in scene.present if host.node and MARKS in scene.nodes[host.instance_id].annotations
     ]
 
 
-def _still_open(standing: Standing) -> list[str]:
+def still_open(standing: Standing) -> list[str]:
+    """What keeps the run from its end, in words."""
     checkpoint, scene = standing.checkpoint, standing.scene
     group, owed = scene.group, checkpoint.obligations
     found = []

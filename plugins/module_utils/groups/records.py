@@ -56,6 +56,11 @@ class Member:
         return self.lifecycle_state == "InService"
 
     @property
+    def leaving(self) -> bool:
+        """On its way out for good: AWS takes no change of it any more. A wait in there (a hook) may take hours."""
+        return self.lifecycle_state.startswith(("Terminat", "Detach"))
+
+    @property
     def protectable(self) -> bool:
         """AWS accepts a change of the scale-in protection only in these lifecycle states."""
         return self.lifecycle_state in PROTECTABLE
