@@ -17,7 +17,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import TAG_VA
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import refuse_negative
 
 # On every instance before it is detached: `<run id>/<final state>/<group>`. A run that is killed between the detachment
-# and the end of the instance leaves it running outside its group; by this tag it is found and finished.
+# and the end of the instance leaves it running outside its group; by this tag it is found and finished. It is taken off
+# who is where it was to go, and who stays a member.
 LEAVING_TAG = "evergreen.eks/leaving"
 
 INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
@@ -51,6 +52,11 @@ class LeavingMark:
     def is_of(self, asg_name: str) -> bool:
         """A name that is too long for the tag is there with its beginning."""
         return str(LeavingMark(self.run_id, self.final_state, asg_name)) == str(self)
+
+
+def is_leaving(instance: Instance, asg_name: str) -> bool:
+    """Does its tag say that it was to leave this group?"""
+    return LEAVING_TAG in instance.tags and LeavingMark.parse(instance.tags[LEAVING_TAG]).is_of(asg_name)
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,9 @@ def _outside(instance: Instance | None, request: Request) -> Position:
         return Position(DONE, DETACHED, "gone", f"it is {instance.state}, outside {request.asg_name}")
     if request.final_state == STOPPED and instance.state == "stopped":
         return Position(DONE, STOPPED, "gone", "it is stopped")
-    if LEAVING_TAG in instance.tags and LeavingMark.parse(instance.tags[LEAVING_TAG]).is_of(request.asg_name):
+    if request.final_state == STOPPED and instance.state == "stopping":
+        return Position(LEAVING, "leaving", "stopping", "it is stopping")
+    if is_leaving(instance, request.asg_name):
         return Position(FINISH, "leaving", "detached", f"it is detached by us and {instance.state}")
     message = f"it is {instance.state}, but no member of {request.asg_name}, and not detached by us"
     return Position(REFUSE, "refused", "not_a_member", message)

@@ -43,6 +43,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.scene import (
 from ansible_collections.evergreen.eks.plugins.module_utils.stale import why_stale
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
 
+LEFTOVERS = "marks that nobody needs any more are to be taken off"
+
 
 @dataclass(frozen=True)
 class Gathered:
@@ -54,12 +56,17 @@ class Gathered:
     notes: tuple[str, ...] = ()
     stale: str = ""  # the run of a checkpoint that is not followed, to be set aside before this one is saved
     orphans: tuple[Orphan, ...] = ()
-    swept: bool = True  # else a run was killed with its last steps: marks on instances, or its checkpoint, are left
+    swept: bool = True  # else marks that nobody needs are left on members, or the checkpoint of a run that has ended
+
+    @property
+    def nothing_to_roll(self) -> bool:
+        """Nobody to replace, and no run to be brought to its end."""
+        return not self.checkpoint.remaining and not self.resumed
 
     @property
     def nothing_to_do(self) -> bool:
-        """Nobody to replace, and nothing of ours to put back."""
-        return not self.checkpoint.remaining and not self.resumed and self.swept
+        """Also nothing to sweep up."""
+        return self.nothing_to_roll and self.swept and not self.orphans
 
 
 def gather(rollout: Rollout, wait: bool = False) -> Gathered:
@@ -96,8 +103,8 @@ class Found:
     ended: bool = False  # a checkpoint says that its run has ended, and was not put aside any more
 
     def swept(self, scene: Scene) -> bool:
-        """Whether the last run that ended has left nothing of its own, as it was not killed with its last steps."""
-        return not self.ended and not scene.left_marked
+        """Whether nothing is left of what was killed: a run with its last steps, or a call before it detached."""
+        return not (self.ended or scene.left_marked or scene.marked_in_vain)
 
     def unfinished(self, scene: Scene) -> Gathered:
         return Gathered(scene, self.checkpoint, resumed=True, notes=self.notes, stale=self.stale)
@@ -323,8 +330,9 @@ def summary(gathered: Gathered) -> list[str]:
     where = f"{group.name}: {counted(len(scene.counting), 'instance')}, target {describe_target(scene.target)}"
     if gathered.nothing_to_do:
         return [where, f"{group.name}: nothing to do, no instance is selected", *notes]
-    if not gathered.swept and not checkpoint.remaining:
-        return [where, f"{group.name}: a run has ended here, its last marks are to be taken off", *notes]
+    if gathered.nothing_to_roll:
+        sweeping = [] if gathered.swept else [f"{group.name}: {LEFTOVERS}"]
+        return [where, f"{group.name}: no instance is selected", *sweeping, *notes]
     done = [name for name, host in checkpoint.hosts.items() if host.finished]
     ahead = [wave.size for wave in checkpoint.waves if not wave.finished]
     lines = [where]

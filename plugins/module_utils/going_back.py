@@ -12,6 +12,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SU
 from ansible_collections.evergreen.eks.plugins.module_utils.ending import to_put_back
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import (
+    LEFTOVERS,
     Gathered,
     cluster_uid,
     found_run,
@@ -41,7 +42,7 @@ class Abandoned:
 
     scene: Scene
     run: Optional[Gathered]
-    swept: bool  # else a run was killed with its last steps: marks on instances, or its checkpoint, are left
+    swept: bool  # else marks that nobody needs are left on members, or the checkpoint of a run that has ended
     orphans: tuple[Orphan, ...] = ()
 
     @property
@@ -101,7 +102,7 @@ def way_back(rollout: Rollout, abandoned: Abandoned) -> dict[str, Any]:
     """What putting the group back would do, as data and in lines for a person."""
     found = abandoned.run
     if found is None:
-        lines = [] if abandoned.swept else ["a run has ended here, its last marks are to be taken off"]
+        lines = [] if abandoned.swept else [LEFTOVERS]
         lines += [str(orphan) for orphan in abandoned.orphans]
         lines = lines or ["nothing to put back, no run is unfinished here"]
         return {

@@ -21,6 +21,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.departure import (
     STOPPED,
     TERMINATED,
     LeavingMark,
+    is_leaving,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group, instances_with_tag
 
@@ -35,20 +36,19 @@ class Orphan:
 
     def __str__(self) -> str:
         run = f" of {self.mark.run_id}" if self.mark.run_id else ""
-        return (
-            f"{self.instance_id} is {self.state} outside the group: it was detached by asg_detach_terminate{run}, "
-            f"which was interrupted before it was {self.mark.final_state}"
-        )
+        detached = f"{self.instance_id} is {self.state} outside the group: it was detached by asg_detach_terminate{run}"
+        if self.state == self.mark.final_state:
+            return f"{detached}, and is where it was to go; that tag is to be taken off it"
+        return f"{detached}, which was interrupted before it was {self.mark.final_state}"
 
 
 def find_orphans(aws: Aws, group: Group) -> list[Orphan]:
-    """Those of this group, by id; without those that are where they were to go."""
+    """Those of this group, by id, also those that are stopped as was meant, while the tag still says so."""
     found = []
     for instance in instances_with_tag(aws, LEAVING_TAG):
         mark = LeavingMark.parse(instance.tags[LEAVING_TAG])
-        arrived = instance.state in ENDED or mark.final_state == DETACHED
-        arrived = arrived or (mark.final_state == STOPPED and instance.state == "stopped")
-        if mark.is_of(group.name) and not arrived and not group.member(instance.instance_id):
+        needs_nobody = instance.state in ENDED or mark.final_state == DETACHED
+        if is_leaving(instance, group.name) and not needs_nobody and not group.member(instance.instance_id):
             found.append(Orphan(instance.instance_id, mark, instance.state))
     return found
 

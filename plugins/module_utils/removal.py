@@ -11,6 +11,7 @@ again before another attempt, so that a throttled or lost answer never counts tw
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -19,6 +20,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.departure import (
     DETACH,
     DETACHED,
     DONE,
+    ENDED,
     FINISH,
     LEAVING,
     LEAVING_TAG,
@@ -32,6 +34,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.departure import (
     Request,
     answer,
     failure,
+    is_leaving,
     position,
     refuse_below_min,
 )
@@ -110,6 +113,7 @@ class Removal:
         """Remove, end and wait. Raises EvergreenError where an instance was refused, failed, or did not go in time."""
         remaining = self._begin()
         try:
+            self._release(self._first)
             while remaining:
                 remaining = self._remove_some(remaining)
             self._see_off()
@@ -267,8 +271,7 @@ class Removal:
         detaches = self.request.method == DETACH
         batch = tag_instances(self._aws, batch, self.request.tag) if detaches and batch else batch
         refused = self._refuse_undrained(batch, sight)
-        if refused and detaches:
-            untag_instances(self._aws, refused, [LEAVING_TAG])
+        self._untag(refused)
         leaving = [item for item in batch if item not in refused]
         if not leaving:
             return None
@@ -288,6 +291,7 @@ class Removal:
     def _after_error(self, batch: list[str], error: AwsError) -> None:
         """Find out what a failed, or unanswered, call has done. Who is still a member is tried again, or has failed."""
         if error.reason in HOPELESS:
+            self._untag_staying(batch)
             raise error
         # A call whose answer was lost may still be at work: give it a moment before the membership is read.
         self._call.clock.sleep(self.request.poll_seconds)
@@ -297,6 +301,8 @@ class Removal:
         # Nobody's doing but ours, or somebody else's at the same moment: either way they are on their way out.
         self._tell("detaching" if self.request.method == DETACH else "terminating", gone, counted=False)
         lasting = not gone and not error.transient
+        if lasting:
+            self._untag_staying(still)
         if lasting or self._deadline.expired():
             for instance_id in still:
                 self._decide(instance_id, Fate("failed", error.reason, str(error)))
@@ -351,6 +357,8 @@ class Removal:
                 remedy="A lifecycle hook or the deregistration delay of a load balancer may hold them; run again to "
                 "wait on, or raise timeout",
             ) from None
+        if self.request.final_state != TERMINATED:
+            self._untag(self._open())
         for instance_id in self._open():
             self._decide(instance_id, Fate("leaving", "accepted", "AWS has accepted it"))
 
@@ -371,6 +379,7 @@ class Removal:
 
     def _settle_arrived(self, sight: Sight) -> None:
         """Say what became of those that are where they were to go, and of those that we can do no more for."""
+        self._release(sight)
         for instance_id in self._open():
             place = self._position(instance_id, sight)
             if place.step == REFUSE:
@@ -380,6 +389,21 @@ class Removal:
                 result = TERMINATED if place.result == "already_gone" else place.result
                 reason = "removed" if instance_id in self.touched else "gone"
                 self._decide(instance_id, Fate(result, reason, place.message))
+
+    def _release(self, sight: Sight) -> None:
+        """Take our tag off those that are where they were to go: whoever starts one of them again keeps it."""
+        arrived = [item for item in sight.outside if self._position(item, sight).step == DONE]
+        living = [sight.outside[item] for item in arrived if sight.outside[item].state not in ENDED]
+        self._untag([one.instance_id for one in living if is_leaving(one, self.request.asg_name)])
+
+    def _untag_staying(self, ids: Sequence[str]) -> None:
+        """Take our tag off those that AWS will not let go; what is told is why not, also where this fails."""
+        with suppress(AwsError):
+            self._untag(ids)
+
+    def _untag(self, ids: Sequence[str]) -> None:
+        if ids and self.request.method == DETACH:
+            untag_instances(self._aws, ids, [LEAVING_TAG])
 
     def _end(self, ids: list[str], sight: Sight) -> None:
         """Stop or terminate what is outside the group and ours, after one more proof that it is empty."""

@@ -17,6 +17,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     read_marks,
     read_member_mark,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.departure import DETACHABLE, is_leaving
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     Activity,
@@ -84,6 +85,13 @@ class Scene:
         """Instances with marks of a run that the group knows nothing of: it was killed while it took them off."""
         ours = set(ALL_INSTANCE_TAGS)
         return [] if self.marks else [name for name, instance in self.instances.items() if ours & set(instance.tags)]
+
+    @property
+    def marked_in_vain(self) -> list[str]:
+        """Members that a call of asg_detach_terminate meant to detach, and never did."""
+        staying = {member.instance_id for member in self.group.members if member.lifecycle_state in DETACHABLE}
+        marked = [name for name, instance in self.instances.items() if is_leaving(instance, self.group.name)]
+        return [name for name in marked if name in staying]
 
     def has_left(self, instance_id: str) -> bool:
         """Is this instance no member any more, or on its way out? Standby and Detaching are not out."""

@@ -22,6 +22,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Obligation,
     Obligations,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.departure import LEAVING_TAG
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
     EvergreenError,
     InvalidInput,
@@ -67,11 +68,13 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     gathered = gather(rollout, wait=True)
     if not gathered.swept:
         sweep(rollout, gathered.scene)
-        gathered = replace(gathered, swept=True)
     checkpoint, scene = gathered.checkpoint, gathered.scene
     set_stale_aside(rollout, gathered)
-    if gathered.nothing_to_do:
-        return {"changed": False, "plan": as_plan(gathered), "lease": hold, "processes": [], "node_instance_ids": []}
+    if gathered.nothing_to_roll:
+        if gathered.orphans:
+            open_journal(rollout)
+        done = {**as_plan(gathered), "nothing_to_do": True, "outcome": "nothing_to_do"}  # no more than swept below
+        return {"changed": not gathered.swept, "plan": done, "run_id": "", "lease": hold}
     if not gathered.resumed:  # else nodes may be in hand
         heed(rollout.store, f"wave 1 of {len(checkpoint.waves)}")
     checkpoint.obligations = _obligations(rollout, checkpoint, scene)
@@ -105,11 +108,14 @@ def archive_ended(rollout: Rollout) -> None:
 
 
 def sweep(rollout: Rollout, scene: Scene) -> None:
-    """Take off the instances what a run has left on them that was killed after it had taken its marks off the group."""
-    left = scene.left_marked
+    """Take off members what a run has left on them that was killed after it had taken its marks off the group, and
+    what a call that was killed before it detached them."""
+    left, in_vain = scene.left_marked, scene.marked_in_vain
     untag_instances(rollout.aws, left, list(ALL_INSTANCE_TAGS))
-    if left:
-        rollout.say("sweep", f"marks of a run that has ended are taken off {counted(len(left), 'instance')}")
+    untag_instances(rollout.aws, in_vain, [LEAVING_TAG])
+    if left or in_vain:
+        number = counted(len({*left, *in_vain}), "instance")
+        rollout.say("sweep", f"marks that nobody needs any more are taken off {number}")
 
 
 def set_stale_aside(rollout: Rollout, gathered: Gathered) -> None:

@@ -48,7 +48,8 @@ options:
       - V(terminate_in_group), the group terminates the instance, which honours its lifecycle hooks and the
         deregistration delay of its load balancers. Only for O(final_state=terminated).
       - V(detach), the instance is detached, and then stopped or terminated by EC2. Termination hooks do not run. It is
-        tagged C(evergreen.eks/leaving) (run, final state and group) before; the tag stays on it.
+        tagged C(evergreen.eks/leaving) (run, final state and group) before. The tag is taken off once it is where it
+        was to go, and where it stays a member after all.
       - V(auto) is V(terminate_in_group) for O(final_state=terminated), else V(detach).
     type: str
     choices: [auto, detach, terminate_in_group]
@@ -72,7 +73,7 @@ options:
         fewer.
     type: int
   run_id:
-    description: Who removes the instances; it is recorded in the tag C(evergreen.eks/leaving).
+    description: Who removes the instances; while they leave, it stands in the tag C(evergreen.eks/leaving).
     type: str
   wait:
     description:

@@ -70,7 +70,7 @@ plan:
   type: dict
   contains:
     nothing_to_do:
-      description: No instance is selected, and no unfinished run has anything to put back.
+      description: No instance is selected, no unfinished run has anything to put back, and nothing is to be swept up.
       type: bool
     resumed:
       description: An unfinished run exists and would go on.

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from simulator.checks import Expected, broken_invariants
+from simulator.identities import TOOL
 from simulator.record import Call
 from simulator.runs import Run, kill_group, start_ansible_playbook
 from simulator.snapshot import Snapshot
 from simulator.world import World
 
+LEAVING_TAG = "evergreen.eks/leaving"
 PLAYBOOK = "evergreen.eks.rollout"
 RESTORE = "evergreen.eks.restore"
 
@@ -85,6 +87,17 @@ def lose_checkpoints(world: World) -> None:
     """The checkpoints are gone: what stands on the group, the instances and the nodes must do."""
     for path in checkpoints(world):
         path.unlink()
+
+
+def leave_detached(world: World, group: str, instance: str, final_state: str) -> None:
+    """As a call of asg_detach_terminate leaves an instance that was killed right after it had detached it."""
+    aws = world.aws(TOOL)
+    mark = {"Key": LEAVING_TAG, "Value": f"mine/{final_state}/{group}"}
+    aws("ec2").create_tags(Resources=[instance], Tags=[mark])
+    aws("autoscaling").detach_instances(
+        AutoScalingGroupName=group, InstanceIds=[instance], ShouldDecrementDesiredCapacity=True
+    )
+    world.wait_until(lambda now: instance not in now.groups[group].instances, "it is detached")
 
 
 def everything_outdated(before: Snapshot) -> dict[str, list[str]]:

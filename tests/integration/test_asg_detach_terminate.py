@@ -53,6 +53,13 @@ def changes(world: World, operation: str | None = None) -> list[Call]:
     return world.record.calls(author=TOOL, operation=operation, mutating=True)
 
 
+def state_and_tags(world: World, instance_id: str) -> tuple[str, set[str]]:
+    """Its state in EC2, and the tags that we have put on it."""
+    instance = world.aws()("ec2").describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+    ours = {tag["Key"] for tag in instance["Tags"] if tag["Key"].startswith("evergreen.eks/")}
+    return instance["State"]["Name"], ours
+
+
 def results(answer: dict[str, Any]) -> dict[str, str]:
     return {instance_id: entry["result"] for instance_id, entry in answer["instances"].items()}
 
@@ -193,18 +200,37 @@ def test_a_detached_orphan_is_found_by_its_tag_and_finished_by_the_next_run(worl
     assert again["changed"] and results(again) == {victim: "stopped"}
     assert world.snapshot().groups["shared"].desired == 3
     assert len(changes(world, "DetachInstances")) == 1
-    instance = world.aws()("ec2").describe_instances(InstanceIds=[victim])["Reservations"][0]["Instances"][0]
-    assert instance["State"]["Name"] == "stopped"
+    assert state_and_tags(world, victim) == ("stopped", set()), "whoever starts it again keeps it"
 
 
 @pytest.mark.scenario(EMPTY, speed=FAST)
 def test_a_detached_instance_runs_on_outside_the_group(world: World) -> None:
     victim = members(world)[0]
     assert results(remove(world, [victim], final_state="detached")) == {victim: "detached"}
+    assert state_and_tags(world, victim) == ("running", set())
     now = world.snapshot()
     assert victim in now.running and victim not in now.groups["shared"].instances
     again = remove(world, [victim], final_state="detached")
     assert not again["changed"] and results(again) == {victim: "detached"}
+
+
+@pytest.mark.scenario(EMPTY, speed=FAST)
+@pytest.mark.parametrize("code", ["AccessDenied", "ValidationError"])
+def test_what_aws_refuses_to_detach_stays_a_member_without_a_tag(world: World, code: str) -> None:
+    victim = members(world)[0]
+    world.faults.add("autoscaling", "DetachInstances", author=TOOL, times=None, error=(400, code, "no"))
+    answer = remove(world, [victim], final_state="stopped")
+    assert answer["failed"] and results(answer) == {victim: "failed"}
+    assert [call.operation for call in changes(world)] == ["CreateTags", "DetachInstances", "DeleteTags"]
+    assert victim in members(world) and state_and_tags(world, victim) == ("running", set())
+
+
+@pytest.mark.scenario(EMPTY, speed=FAST)
+def test_a_stop_that_was_not_waited_for_needs_no_tag_any_more(world: World) -> None:
+    victim = members(world)[0]
+    assert remove(world, [victim], final_state="stopped", wait=False)["instances"][victim]["reason"] == "accepted"
+    assert state_and_tags(world, victim)[1] == set()
+    assert results(remove(world, [victim], final_state="stopped")) == {victim: "stopped"}
 
 
 @pytest.mark.scenario(EMPTY.with_group("shared", size=23, max_size=23, min_size=0), speed=FAST)

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the evergreen.eks project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rollout killed at a call of each kind, each rerun a kind further; `make crash` kills at every single call.
+"""A rollout of two waves killed at a call of each kind, each rerun a kind further; `make crash` kills at every call.
 
 The same call is made for different ends: `make test` has each call once, `make test-slow` each call and end."""
 
@@ -13,23 +13,16 @@ from pathlib import Path
 import pytest
 from integration.rollouts import problems, variables
 
-from simulator.crash_cases import ALL, PARENT, Kill
+from simulator.crash_cases import ALL, ONE_GROUP, PARENT, Kill
 from simulator.crash_meanwhile import delete
 from simulator.crash_play import Runs, silent_since
 from simulator.identities import TOOL
-from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
 from simulator.steps import AFTER, BEFORE, Step
 from simulator.world import World
 
-TWO_NODES = Scenario(
-    groups=[NodeGroup("shared", size=2)],
-    workloads=[
-        Deployment("web", replicas=2, group="shared", budget=Budget(max_unavailable=1)),
-        Deployment("cache", group="shared", emptydir=True),
-    ],
-)
 LEASE, NODE, EVICTION = "POST leases", "PATCH nodes", "POST pods/eviction"
 GROUP, TAGS, MEMBERS = "UpdateAutoScalingGroup", "CreateOrUpdateTags", "SetInstanceProtection"
+TERMINATE = "TerminateInstanceInAutoScalingGroup"
 
 UP_TO_THE_SURGE = [
     Step("kubernetes", LEASE),
@@ -39,18 +32,19 @@ UP_TO_THE_SURGE = [
     Step("autoscaling", MEMBERS, '"ProtectedFromScaleIn": true'),
     Step("autoscaling", "SuspendProcesses"),
     Step("kubernetes", NODE, "scale-down-disabled"),
-    Step("autoscaling", TAGS, "was=2 to=4"),
-    Step("autoscaling", GROUP, '"DesiredCapacity": 4'),
+    Step("autoscaling", TAGS, "was=3 to=5"),
+    Step("autoscaling", GROUP, '"DesiredCapacity": 5'),
     Step("autoscaling", TAGS, "held=2"),
-    Step("kubernetes", NODE, '"unschedulable": true'),
 ]
 FROM_THE_DRAIN_ON = [
     Step("kubernetes", EVICTION),
+    Step("autoscaling", TERMINATE, '"ShouldDecrementDesiredCapacity": false'),  # the one node of the first wave
+    Step("kubernetes", NODE, '"unschedulable": true'),
     Step("ec2", "CreateTags", "evergreen.eks/departure"),
     Step("autoscaling", TAGS, "leaving=2"),
-    Step("autoscaling", "TerminateInstanceInAutoScalingGroup"),
+    Step("autoscaling", TERMINATE, '"ShouldDecrementDesiredCapacity": true'),  # the first of two of the second wave
     Step("autoscaling", TAGS, "held=0"),
-    Step("autoscaling", GROUP, '"MaxSize": 2'),
+    Step("autoscaling", GROUP, '"MaxSize": 3'),
     Step("autoscaling", GROUP, '"NewInstancesProtectedFromScaleIn": false'),
     Step("autoscaling", MEMBERS, '"ProtectedFromScaleIn": false'),
     Step("kubernetes", NODE, '"evergreen.eks/marks": null'),
@@ -85,7 +79,7 @@ def runs(world: World, tmp_path: Path) -> Iterator[Runs]:
         pytest.param(FROM_THE_DRAIN_ON, id="each call and end from the drain on", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.scenario(TWO_NODES)
+@pytest.mark.scenario(ONE_GROUP)
 def test_killed_at_each_kind_of_call_it_goes_on(world: World, runs: Runs, kinds: list[Step]):
     """Every third time the checkpoint is lost, too: what stands on the group, the instances and the nodes must do."""
     for number, kind in enumerate(kinds):

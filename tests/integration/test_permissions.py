@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from integration.permissions import grant_only_what_is_documented, granted_actions, objects_of_limited_rules
-from integration.rollouts import problems, roll
+from integration.rollouts import everything_outdated, leave_detached, problems, roll
 
 from simulator.scenarios import Budget, Deployment, Job, NodeGroup, Pod, Scenario, StatefulSet
 from simulator.world import World
@@ -21,22 +21,30 @@ ELSEWHERE = {
     "ssm:GetParameters",
 }
 ALL_KINDS = Scenario(
-    groups=[NodeGroup("shared", size=2)],
+    groups=[NodeGroup("shared", size=2), NodeGroup("spare", size=3, outdated=False)],
     workloads=[
-        Deployment("web", replicas=2, budget=Budget(min_available=1)),
-        StatefulSet("db", replicas=1),
-        Job("report", replicas=1, stop=2),
-        Pod("alone", replicas=1),
+        Deployment("web", replicas=2, group="shared", budget=Budget(min_available=1)),
+        StatefulSet("db", replicas=1, group="shared"),
+        Job("report", replicas=1, group="shared", stop=2),
+        Pod("alone", replicas=1, group="shared"),
     ],
 )
 
 
 @pytest.mark.scenario(ALL_KINDS)
 def test_the_documented_permissions_are_enough_and_none_is_idle(world: World):
+    """One group is rolled; of the other nobody is selected, but two of it were detached by a call that was killed."""
+    to_terminate, to_stop, _stays = sorted(world.beginning.groups["spare"].instances)
+    leave_detached(world, "spare", to_terminate, "terminated")
+    leave_detached(world, "spare", to_stop, "stopped")
     asked = grant_only_what_is_documented(world)
     run = roll(world, eks_evict_unmanaged=True)
     assert run.rc == 0, run.output
-    assert problems(world) == []
+    how = {note["instance"]: note["how"] for note in world.record.notes("instance_removed")}
+    assert (how[to_terminate], how[to_stop]) == ("terminated", "stopped")
+    world.actors.spot_loss(to_stop)  # else the DaemonSets' pods on it are never Ready
+    gone = {**everything_outdated(world.beginning), "spare": [to_terminate, to_stop]}
+    assert problems(world, gone, shifted={"spare": {"desired": -2}}) == []
     assert granted_actions() - asked.actions == ELSEWHERE
     leases = {call.target for call in world.record.calls(author="evergreen") if call.operation.endswith(" leases")}
     assert leases == objects_of_limited_rules("leases")

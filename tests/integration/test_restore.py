@@ -28,11 +28,11 @@ class Kill:
     lost: bool = False
 
 
-def gone(world: World) -> set[str]:
+def gone(world: World, group: str = "shared") -> set[str]:
     """The instances of the beginning that are members no more, or are on their way out."""
-    now = world.snapshot().groups["shared"].instances
+    now = world.snapshot().groups[group].instances
     leaving = {name for name, instance in now.items() if instance.lifecycle.startswith("Terminating")}
-    return set(world.beginning.groups["shared"].instances) - (set(now) - leaving)
+    return set(world.beginning.groups[group].instances) - (set(now) - leaving)
 
 
 def given_up_after(world: World, kill: Kill) -> set[str]:
@@ -208,3 +208,25 @@ def test_an_instance_that_an_interrupted_call_left_outside_its_group_is_ended(wo
     world.wait_until(lambda now: orphan not in now.running, "it has ended")
     assert problems(world, {"shared": [orphan]}, shifted={"shared": {"desired": -1}}) == []
     assert "nothing to put back" in restore(world).stdout
+
+
+TWO_GROUPS = Scenario(groups=[NodeGroup("shared", size=1), NodeGroup("logging", size=1)])
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(TWO_GROUPS)
+def test_a_group_that_cannot_be_put_back_does_not_keep_the_others_from_it(world: World):
+    both_begun = {"eks_parallel_groups": 2, **IN_ONE_WAVE}
+    roll_until_killed(world, "autoscaling", "^TerminateInstanceInAutoScalingGroup$", before=True, **both_begun)
+    replaced = {group: gone(world, group) for group in ("shared", "logging")}
+    world.actors.start_refresh("shared")
+    first = restore(world)
+    assert first.rc != 0
+    assert first.stdout.count("has an instance refresh under way") > 1, "its words come once more, at the end"
+    groups = world.snapshot().groups
+    assert groups["logging"].tags == world.beginning.groups["logging"].tags
+    assert groups["shared"].tags != world.beginning.groups["shared"].tags
+    world.actors.cancel_refresh("shared")
+    second = restore(world)
+    assert second.rc == 0, second.output
+    assert problems(world, replaced) == []

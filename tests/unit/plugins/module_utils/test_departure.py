@@ -99,6 +99,7 @@ def test_the_next_step_of_a_member(state: str, options: dict[str, Any], step: st
         ("running", OURS, "terminated", "finish", "leaving"),
         ("stopped", OURS, "terminated", "finish", "leaving"),
         ("stopped", OURS, "stopped", "done", "stopped"),
+        ("stopping", {}, "stopped", "leaving", "leaving"),
         ("running", {}, "terminated", "refuse", "refused"),
         ("running", OF_ANOTHER_GROUP, "terminated", "refuse", "refused"),
         ("running", {}, "detached", "done", "detached"),
