@@ -10,8 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import takewhile
-from typing import Any, Collection, Iterable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Collection, Iterable, Mapping, Optional, Sequence
 
 from ansible_collections.evergreen.eks.plugins.module_utils import zones
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
@@ -401,8 +400,8 @@ def _age(host: Host) -> tuple[float, str]:
 def settle(ledger: Ledger, desired: int, activities: Sequence[Activity], shrunk: int) -> Ledger:
     """The ledger as reality has it: was the announced change made, and how many of our surplus have left.
 
-    `activities` are the group's scaling activities, newest first; `shrunk` is the number of instances marked to leave
-    with decrement at this turn whose departure lowered desired capacity.
+    `activities` are the group's scaling activities begun since the announcement, newest first; `shrunk` is the number
+    of instances marked to leave with decrement at this turn whose departure lowered desired capacity.
     The wording is that of Auto Scaling: "a user request explicitly set group desired capacity changing the desired
     capacity from 6 to 8." or "a user request update of AutoScalingGroup constraints to min: 1, max: 8, desired: 8
     changing the desired capacity from 6 to 8." (https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-scaling-activities.html)
@@ -421,14 +420,14 @@ def shrunk_by_departures(
     """How many of the instances announced to leave with a decrement have taken desired capacity down with them.
 
     `announced` are those that are still known by a mark or a checkpoint, `left` those of them that are no members any
-    more. For those that nobody knows any more the activities since their announcement speak.
+    more. For those that nobody knows any more the `activities` speak, begun since their announcement.
     """
     # An activity that nobody can find does not speak against our own call.
     shrunk = sum(1 for name in left if left_by_request(name, activities) is not False)
     forgotten = ledger.departure.number - len(announced) if ledger.departure else 0
     if forgotten <= 0:
         return shrunk
-    others = [one for one in _since(activities, ledger.after) if _shrinks(one) and one.instance_id not in announced]
+    others = [one for one in activities if _shrinks(one) and one.instance_id not in announced]
     return shrunk + min(forgotten, len(others))
 
 
@@ -466,14 +465,8 @@ def left_by_request(instance_id: str, activities: Iterable[Activity]) -> Optiona
 
 def _was_made(change: CapacityChange, activities: Iterable[Activity]) -> bool:
     wording = re.compile(rf"changing the desired capacity from {change.was} to {change.to}\b")
-    since = _since(activities, change.after)
-    return any("user request" in activity.cause and wording.search(activity.cause) for activity in since)
+    return any("user request" in activity.cause and wording.search(activity.cause) for activity in activities)
 
 
 def _shrinks(activity: Activity) -> bool:
     return "user request" in activity.cause and "shrinking the capacity" in activity.cause
-
-
-def _since(activities: Iterable[Activity], after: str) -> Iterator[Activity]:
-    """Those that are newer than the activity of that id."""
-    return takewhile(lambda activity: activity.activity_id != after, activities)

@@ -15,10 +15,10 @@ from typing import Callable, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Obligation
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import Refused, ensure_sizes, scaling_activities
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import Refused, ensure_sizes, newest_activity
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Ledger
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Standing, take_up
-from ansible_collections.evergreen.eks.plugins.module_utils.scene import latest, look
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import look
 
 # How often somebody else may be faster before the run stops: more is a fight.
 ATTEMPTS = 10
@@ -67,7 +67,7 @@ def _announce_and_set(rollout: Rollout, standing: Standing, wanted: Resize, only
     before = checkpoint.ledger
     changes = wanted.desired_capacity != group.desired_capacity
     if changes:
-        newest = latest(scaling_activities(rollout.aws, rollout.asg_name, limit=1))
+        newest = newest_activity(rollout.aws, rollout.asg_name)
         change = CapacityChange(group.desired_capacity, wanted.desired_capacity, wanted.held, newest)
         checkpoint.ledger = Ledger(before.held, before.turn + 1, change)
     rollout.save(checkpoint, standing.scene)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, aws_errors
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
@@ -20,6 +20,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
 from ansible_collections.evergreen.eks.plugins.module_utils.departure import DETACHABLE, is_leaving
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
+    ACTIVITIES_READ,
     Activity,
     Group,
     Instance,
@@ -42,7 +43,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.plan import Host
 
 MANAGED_NODE_GROUP_TAG = "eks:nodegroup-name"
 NEEDED_PROCESSES = ("Launch", "Terminate", "HealthCheck", "AddToLoadBalancer")
-ACTIVITIES_READ = 3000  # at most: one for each launch and each departure of the largest wave
 REFRESH_ACTIVE = ("Pending", "InProgress", "Cancelling", "RollbackInProgress", "Baking")
 
 
@@ -156,13 +156,8 @@ def refusal(scene: Scene, cluster_name: Optional[str]) -> Optional[tuple[str, st
     return None if scene.marks else _strangers(scene, cluster_name)
 
 
-def latest(activities: Sequence[Activity]) -> str:
-    """The id of the newest scaling activity, "" where there is none."""
-    return activities[0].activity_id if activities else ""
-
-
 def activities_since(aws: Aws, asg_name: str, after: str) -> list[Activity]:
-    """The scaling activities after that one, newest first; without one the latest."""
+    """The scaling activities begun after that one, newest first; without one the latest."""
     return scaling_activities(aws, asg_name, limit=ACTIVITIES_READ if after else 100, since=after)
 
 

@@ -31,7 +31,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, as_plan, gather
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
-    scaling_activities,
+    newest_activity,
     tag_instances,
     untag_instances,
 )
@@ -46,7 +46,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     same_target,
     take_up,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, latest, look, refuse_refreshed
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, look, refuse_refreshed
 from ansible_collections.evergreen.eks.plugins.module_utils.stopping import heed, leftover
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, Journal, wait_until
 
@@ -232,7 +232,7 @@ def detach(rollout: Rollout, number: int) -> dict[str, Any]:
     for leaving, shrinks in ((decrement, True), (successors, False)):
         if leaving:
             tag_instances(rollout.aws, leaving, {DEPARTURE_TAG: str(DepartureMark(checkpoint.run_id, turn, shrinks))})
-    newest = latest(scaling_activities(rollout.aws, rollout.asg_name, limit=1))
+    newest = newest_activity(rollout.aws, rollout.asg_name)
     checkpoint.ledger = Ledger(checkpoint.ledger.held, turn, departure=Departure(len(decrement), newest))
     checkpoint.departing, checkpoint.departing_turn = decrement, turn
     _reached(rollout, checkpoint, victims, "detach")

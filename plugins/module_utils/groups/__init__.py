@@ -59,6 +59,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.launch import
     outdated_reason,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.read import (
+    ACTIVITIES_READ,
     GroupDeleting,
     GroupNotFound,
     describe_group,
@@ -67,6 +68,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.read import (
     instances_with_tag,
     lifecycle_hooks,
     living_group,
+    newest_activity,
     scaling_activities,
     tagged_instances,
 )
@@ -82,6 +84,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.records impor
 )
 
 __all__ = [
+    "ACTIVITIES_READ",
     "INSTANCE_ID",
     "PROCESSES",
     "SIZES",
@@ -119,6 +122,7 @@ __all__ = [
     "launch_target",
     "lifecycle_hooks",
     "living_group",
+    "newest_activity",
     "outdated_reason",
     "planned_sizes",
     "resume_processes",

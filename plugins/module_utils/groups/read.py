@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
-from itertools import takewhile
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, aws_errors
@@ -26,6 +25,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups.records impor
 NAMES_A_CALL = 50  # DescribeAutoScalingGroups: its default page, and what the API promises to take
 PAGE = 100  # its largest page, and that of DescribeScalingActivities
 INSTANCES_A_CALL = 100  # a filter of DescribeInstances takes 200 values; smaller answers keep the calls quick
+ACTIVITIES_READ = 3000  # at most: one for each launch and each departure of the largest wave
 NAMES_SHOWN = 10
 
 
@@ -108,14 +108,41 @@ def describe_instances(aws: Aws, ids: Iterable[str]) -> dict[str, Instance]:
 
 
 def scaling_activities(aws: Aws, name: str, limit: int = 100, since: str | None = None) -> list[Activity]:
-    """The latest `limit` scaling activities of a group, newest first; with `since` only those after that activity."""
+    """The latest `limit` scaling activities of a group, newest first; with `since` only those begun after that one."""
+    found: list[Activity] = []
+    known = None
+    for activity in _activities(aws, name, limit):
+        if known and activity.ended and activity.started <= known.started:
+            break  # from here on all are older
+        known = activity if activity.activity_id == since else known
+        found.append(activity)
+    later = [activity for activity in found if not known or activity.started > known.started]
+    return sorted(later, key=lambda activity: activity.started, reverse=True)
+
+
+def newest_activity(aws: Aws, name: str) -> str:
+    """The id of the scaling activity of a group that began last, "" where there is none."""
+    first: list[Activity] = []
+    for activity in _activities(aws, name, ACTIVITIES_READ):
+        first.append(activity)
+        if activity.ended:
+            break
+    return max(first, key=lambda activity: activity.started).activity_id if first else ""
+
+
+def _activities(aws: Aws, name: str, limit: int) -> Iterator[Activity]:
+    """The scaling activities as AWS answers them: those in progress, then those that have ended; each newest first.
+
+    "Activities are sorted by start time. Activities still in progress are described first."
+    (https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeScalingActivities.html)
+    """
     paginator = aws.client("autoscaling").get_paginator("describe_scaling_activities")
     pages = paginator.paginate(
         AutoScalingGroupName=name, PaginationConfig={"MaxItems": limit, "PageSize": min(limit, PAGE)}
     )
     with aws_errors("autoscaling:DescribeScalingActivities", f"Auto Scaling group {name}"):
-        newest_first = (parse_activity(raw) for page in pages for raw in page["Activities"])
-        return list(takewhile(lambda activity: activity.activity_id != since, newest_first))
+        for page in pages:
+            yield from map(parse_activity, page["Activities"])
 
 
 def tagged_instances(aws: Aws, key: str, value: str) -> list[str]:

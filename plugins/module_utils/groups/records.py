@@ -175,6 +175,10 @@ class Activity:
     def failed(self) -> bool:
         return self.status in ("Failed", "Cancelled")
 
+    @property
+    def ended(self) -> bool:
+        return self.failed or self.status == "Successful"
+
 
 def parse_group(raw: Mapping[str, Any], hooks: tuple[Hook, ...] | None = None) -> Group:
     """An entry of DescribeAutoScalingGroups as a record."""

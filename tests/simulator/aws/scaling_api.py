@@ -140,6 +140,7 @@ def describe_scaling_activities(scaling: AutoScaling, params: Params) -> Answer:
     groups = [scaling.group(name)] if name else list(scaling.groups.values())
     activities = [one for group in groups for one in group.activities if not wanted or one.activity_id in wanted]
     activities.sort(key=lambda activity: activity.started, reverse=True)
+    activities.sort(key=lambda activity: activity.over)  # "Activities still in progress are described first."
     shown, token = page([views.activity(one) for one in activities], params, default=rules.PAGE_LIMIT)
     return {"Activities": shown, "NextToken": token}
 

@@ -46,6 +46,11 @@ class Activity:
     ended: datetime | None = None
     activity_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
+    @property
+    def over(self) -> bool:
+        """It has come to its end, good or bad."""
+        return self.status in ("Successful", "Failed", "Cancelled")
+
     def to(self, status: str, progress: int) -> None:
         """It goes on."""
         self.status, self.progress = status, progress

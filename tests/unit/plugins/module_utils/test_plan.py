@@ -316,15 +316,15 @@ ANNOUNCED = Ledger(held=0, turn=1, change=CapacityChange(was=6, to=8, becomes=2,
     [
         (6, [], 0),  # killed before the call
         (8, [], 2),  # killed after it
-        (9, [("new", RAISED), ("old", "")], 2),  # and an autoscaler added one
-        (9, [("new", RAISED_WITH_MAX), ("old", "")], 2),
-        (6, [("new", RAISED), ("old", "")], 2),  # and an autoscaler took two of the group's own
-        (7, [("old", RAISED)], 0),  # that rise was an earlier one; the autoscaler added one
-        (7, [("new", RAISED.replace("6 to 8", "6 to 80"))], 0),
+        (9, [RAISED], 2),  # and an autoscaler added one
+        (9, [RAISED_WITH_MAX], 2),
+        (6, [RAISED], 2),  # and an autoscaler took two of the group's own
+        (7, [], 0),  # the autoscaler added one
+        (7, [RAISED.replace("6 to 8", "6 to 80")], 0),
     ],
 )
 def test_was_the_announced_change_of_capacity_made(desired, told, held):
-    activities = [Activity(name, "Successful", cause) for name, cause in told]
+    activities = [Activity("new", "Successful", cause) for cause in told]
     assert plan.settle(ANNOUNCED, desired, activities, shrunk=0) == Ledger(held=held, turn=1)
 
 
@@ -368,11 +368,11 @@ SHRINKING = "in response to a user request, shrinking the capacity from 8 to 7."
 HEALTH = "an instance was taken out of service in response to an EC2 health check indicating it has been terminated"
 
 
-def leaving(instance_id, cause="", activity_id="new", description="Terminating EC2 instance"):
+def leaving(instance_id, cause="", description="Terminating EC2 instance"):
     """The activity of an instance that leaves; by default as it leaves at our request with a decrement."""
     cause = cause or f"instance {instance_id} was taken out of service {SHRINKING}"
     return Activity(
-        activity_id,
+        "new",
         "InProgress",
         f"At 2026-11-21T12:00:00Z {cause}",
         f"{description}: {instance_id}",
@@ -411,7 +411,6 @@ def test_did_the_group_shrink_with_this_instance(activity, ours):
         (["i-2"], [], [leaving("i-1")], 1),  # one of them
         (["i-2"], [], [leaving("i-1", HEALTH)], 0),
         (["i-2"], [], [leaving("i-9"), leaving("i-1")], 1),  # an autoscaler has taken one of the group's own, too
-        ([], [], [leaving("i-1"), leaving("i-0", activity_id="old"), leaving("i-9")], 1),  # those before were before
     ],
 )
 def test_how_many_of_the_announced_departures_have_lowered_desired_capacity(announced, left, activities, shrunk):

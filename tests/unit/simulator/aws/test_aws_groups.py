@@ -341,3 +341,23 @@ def test_a_refresh_and_protected_members(aws: Any, preference: str, replaced: in
     assert len(old - set(aws.ids())) == replaced
     refreshes = aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName="shared")["InstanceRefreshes"]
     assert refreshes[0]["Status"] == status
+
+
+def test_activities_in_progress_are_described_first(aws: Any) -> None:
+    aws.group(desired=2)
+    first, second = aws.ids()
+    hook = {"AutoScalingGroupName": "shared", "LifecycleHookName": "goodbye"}
+    aws.autoscaling.put_lifecycle_hook(
+        **hook, LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING", HeartbeatTimeout=3600
+    )
+    for instance in (first, second):
+        aws.autoscaling.terminate_instance_in_auto_scaling_group(
+            InstanceId=instance, ShouldDecrementDesiredCapacity=True
+        )
+        aws.later(60)
+    aws.autoscaling.complete_lifecycle_action(**hook, InstanceId=second, LifecycleActionResult="CONTINUE")
+    aws.later(120)
+    held, ended, *_launches = aws.activities()
+    assert first in held["Description"] and held["StatusCode"] != "Successful"
+    assert second in ended["Description"] and ended["StatusCode"] == "Successful"
+    assert held["StartTime"] < ended["StartTime"]

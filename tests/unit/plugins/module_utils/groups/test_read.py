@@ -5,8 +5,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+from typing import Any
+
 import pytest
-from unit.scripted_aws import activity_entry, group_entry, instance_entry, member_entry, scripted_aws
+from unit.scripted_aws import (
+    ScriptedAws,
+    activity_entry,
+    group_entry,
+    instance_entry,
+    member_entry,
+    scripted_aws,
+)
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
@@ -14,6 +24,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     describe_group,
     describe_groups,
     describe_instances,
+    newest_activity,
     scaling_activities,
     tagged_instances,
 )
@@ -132,20 +143,61 @@ def test_instances_by_tag() -> None:
         assert tagged_instances(script.aws, "evergreen.eks/departing", "run-1") == ["i-0a", "i-0b"]
 
 
-def test_the_newest_activities() -> None:
-    entries = [activity_entry("Launching a new EC2 instance: i-0123456789abcdef0"), activity_entry("older")]
+def at(minute: int, status: str = "Successful") -> dict[str, Any]:
+    """The activity that began in that minute, and is named by it."""
+    started = datetime(2026, 11, 21, 1, minute, tzinfo=timezone.utc)
+    return activity_entry(f"{minute}", status, ActivityId=f"{minute}", StartTime=started)
+
+
+# As AWS answers them: those in progress first. A launch hook holds the one of minute 2.
+IN_PROGRESS_FIRST = [at(7, "InProgress"), at(2, "MidLifecycleAction"), at(6), at(4, "Failed"), at(3), at(1)]
+
+
+def expect_activities(script: ScriptedAws, *entries: dict[str, Any]) -> None:
+    asked = {"AutoScalingGroupName": "shared", "MaxRecords": 100}
+    script.expect("autoscaling", "describe_scaling_activities", {"Activities": list(entries)}, **asked)
+
+
+@pytest.mark.parametrize(
+    ("since", "begun"),
+    [
+        (None, "764321"),
+        ("4", "76"),  # not the one of minute 2, although AWS names it before
+        ("2", "7643"),  # in progress still: those that ended meanwhile stand behind it
+        ("7", ""),
+        ("forgotten", "764321"),  # AWS keeps them for six weeks
+    ],
+)
+def test_activities_come_newest_first_whatever_is_in_progress(since: str | None, begun: str) -> None:
     with scripted_aws() as script:
-        script.expect(
-            "autoscaling",
-            "describe_scaling_activities",
-            {"Activities": entries},
-            AutoScalingGroupName="shared",
-            MaxRecords=1,
-        )
+        expect_activities(script, *IN_PROGRESS_FIRST)
+        found = scaling_activities(script.aws, "shared", since=since)
+    assert "".join(activity.activity_id for activity in found) == begun
 
-        activities = scaling_activities(script.aws, "shared", limit=1)
 
-    assert [activity.instance_id for activity in activities] == ["i-0123456789abcdef0"]
+@pytest.mark.parametrize(
+    ("entries", "newest"),
+    [
+        (IN_PROGRESS_FIRST, "7"),
+        (IN_PROGRESS_FIRST[1:], "6"),  # the first one is in progress, and older
+        (IN_PROGRESS_FIRST[2:], "6"),
+        (IN_PROGRESS_FIRST[1:2], "2"),
+        ([], ""),
+    ],
+)
+def test_the_newest_activity(entries: list[dict[str, Any]], newest: str) -> None:
+    with scripted_aws() as script:
+        expect_activities(script, *entries)
+        assert newest_activity(script.aws, "shared") == newest
+
+
+def test_no_more_activities_are_read_than_asked_for() -> None:
+    with scripted_aws() as script:
+        asked = {"AutoScalingGroupName": "shared", "MaxRecords": 1}
+        answer = {"Activities": [activity_entry("Launching a new EC2 instance: i-0123456789abcdef0")], "NextToken": "1"}
+        script.expect("autoscaling", "describe_scaling_activities", answer, **asked)
+        (found,) = scaling_activities(script.aws, "shared", limit=1)
+    assert found.instance_id == "i-0123456789abcdef0"
 
 
 def test_one_describe_gives_the_group_with_its_members() -> None:
