@@ -53,7 +53,7 @@ def put_back(world: World, replaced: set[str], **expected) -> None:
 # One kill in each stage. Each run is given up and put back before the next one begins.
 STAGES = [
     Kill("autoscaling", "^CreateOrUpdateTags$", lost=True),  # reserve
-    Kill("autoscaling", "^UpdateAutoScalingGroup$", skip=2),  # scale_up
+    Kill("autoscaling", "^UpdateAutoScalingGroup$", skip=1),  # scale_up
     Kill("kubernetes", "^PATCH nodes$", skip=3, lost=True),  # cordon
     Kill("kubernetes", "^POST pods/eviction$", skip=1),  # drain
     Kill("autoscaling", "^TerminateInstanceInAutoScalingGroup$", lost=True),  # terminate
