@@ -84,13 +84,14 @@ class World:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.store = Files(folder).open()
-        self.lease: Lease | Exception | None = None
+        self.lease: Lease | None = None
+        self.trouble: Exception | None = None  # what reading the lease ends with
         monkeypatch.setattr(stopping, "describe_group", lambda _aws, _name: SimpleNamespace(tags={}))
         monkeypatch.setattr(stopping, "read_lease", self._read_lease)
 
     def _read_lease(self, _client: object) -> Lease | None:
-        if isinstance(self.lease, Exception):
-            raise self.lease
+        if self.trouble is not None:
+            raise self.trouble
         return self.lease
 
     def ask(self, requested: bool = True) -> dict[str, Any]:
@@ -119,11 +120,16 @@ def test_a_run_that_lives_is_asked_before_it_has_begun_with_the_group(world: Wor
         None,
         lease_of(""),
         lease_of(Holder.here(Lifeline(Process(2**22 + 1, "1"))).label),  # it has ended, on this machine
-        KubernetesError("forbidden", status=403),
     ],
 )
-def test_where_nobody_is_seen_to_roll_nothing_is_left(world: World, lease: Lease | Exception | None) -> None:
+def test_where_nobody_is_seen_to_roll_nothing_is_left(world: World, lease: Lease | None) -> None:
     world.lease = lease
+    assert "nothing to stop" in world.ask()["summary"]
+    assert world.store.stop_request() is None
+
+
+def test_who_may_not_read_the_lease_sees_nobody_roll(world: World) -> None:
+    world.trouble = KubernetesError("forbidden", status=403)
     assert "nothing to stop" in world.ask()["summary"]
     assert world.store.stop_request() is None
 

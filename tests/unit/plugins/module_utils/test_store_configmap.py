@@ -161,7 +161,11 @@ class ExpiredCredentials:
     def get(self, _path: str) -> None:
         raise AwsError("The credentials have expired", reason="credentials_expired", remedy="Renew the credentials")
 
-    create = replace = lambda self, path, _manifest: self.get(path)
+    def create(self, path: str, _manifest: object) -> None:
+        self.get(path)
+
+    def replace(self, path: str, _manifest: object) -> None:
+        self.get(path)
 
 
 def test_what_aws_says_of_the_credentials_is_passed_on_as_it_is():
