@@ -65,6 +65,7 @@ class Snapshot:
     running: dict[str, dict[str, str]]  # instance id -> its tags
     pods: dict[str, str]  # namespace/name -> node, of those that should be evicted before an instance goes
     pods_not_ready: tuple[str, ...]
+    pods_finished: tuple[str, ...] = ()
 
 
 def take_snapshot(at: float, cloud: Cloud, store: Store) -> Snapshot:
@@ -85,6 +86,7 @@ def take_snapshot(at: float, cloud: Cloud, store: Store) -> Snapshot:
         running=running,
         pods={_named(pod): pod["spec"].get("nodeName", "") for pod in pods if should_be_evicted(pod)},
         pods_not_ready=tuple(_named(pod) for pod in pods if not _settled(pod)),
+        pods_finished=tuple(_named(pod) for pod in pods if _finished(pod)),
     )
 
 
@@ -132,7 +134,11 @@ def _named(pod: dict[str, Any]) -> str:
 def _settled(pod: dict[str, Any]) -> bool:
     """Ready, or finished; and not on its way out."""
     status = pod.get("status") or {}
-    if status.get("phase") == "Succeeded":
+    if _finished(pod):
         return True
     ready = any(item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions") or [])
     return ready and not pod["metadata"].get("deletionTimestamp")
+
+
+def _finished(pod: dict[str, Any]) -> bool:
+    return (pod.get("status") or {}).get("phase") == "Succeeded"

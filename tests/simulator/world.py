@@ -257,7 +257,9 @@ class World:
         for manifest in manifests(scenario):
             create(operator, manifest)
         movable = sum(one.replicas for one in scenario.workloads if type(one).__name__ != "DaemonSet")
-        self._settle(lambda now: len(now.pods) == movable and not now.pods_not_ready, "every pod Ready")
+        self._settle(
+            lambda now: len({*now.pods, *now.pods_finished}) == movable and not now.pods_not_ready, "every pod Ready"
+        )
         image = self.provisioner.new_image()
         for group in scenario.groups:
             if group.outdated:
