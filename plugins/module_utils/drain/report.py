@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
@@ -26,12 +26,14 @@ STOPPED = "stopped"
 NOT_STARTED = "not_started"
 
 PODS_NAMED = 3
+REMEDIES_NAMED = 2
 REMEDIES = {
     REFUSED: "Decide about these pods: delete_emptydir_data, evict_unmanaged, or remove them yourself",
     NOT_CORDONED: "Cordon the node first (evergreen.eks.node_cordon), so that its pods do not come back",
     UNCORDONED: "Find out who uncordoned it, then cordon it and drain it again",
-    BLOCKED: "Mend what is in the way (blocked[].message), then run again: it goes on from here",
-    TIMEOUT: "Mend what is in the way (blocked[].message) or give more time, then run again: it goes on from here",
+    BLOCKED: "Mend what is in the way (blocked[].remedy{advice}), then run again: it goes on from here",
+    TIMEOUT: "Mend what is in the way (blocked[].remedy{advice}) or give more time, then run again: it goes on from "
+    "here",
 }
 
 
@@ -60,7 +62,13 @@ class Report:
     def blocked(self, drain: NodeDrain, departure: Departure) -> None:
         record = departure.record(self._call.clock.timestamp())
         text = f"{departure.pod} cannot leave {drain.node.name} now: {_obstacle(record)}"
-        self._write("pod_blocked", text, node=drain.node.name, **record)
+        self._write("pod_blocked", text, **{"node": drain.node.name, **record})
+
+    def diagnosed(self, drain: NodeDrain, departure: Departure) -> None:
+        """Why a pod has not left for a while: the numbers, who else is part of it, what an operator would do."""
+        record = departure.record(self._call.clock.timestamp())
+        text = departure.diagnosis.line if departure.diagnosis else record["cause"]
+        self._write("pod_diagnosed", text, **{"node": drain.node.name, **record})
 
     def out_of_sight(self, drain: NodeDrain, why: str) -> None:
         text = f"the pods of {drain.node.name} are out of sight, nothing is evicted there for now: {why}"
@@ -113,6 +121,13 @@ class Report:
             text += f"; the pods of {len(unseen)} nodes are out of sight, trying on: {unseen[0].out_of_sight}"
         self._write("draining", text, blocked=blocked)
 
+    @property
+    def undrained(self) -> list[NodeDrain]:
+        """The nodes that were given up with pods on them."""
+        return [
+            drain for drain in self._plan.drains if self._ended.get(drain.node.name, ("",))[0] in (BLOCKED, TIMEOUT)
+        ]
+
     # --- the end
 
     def results(self) -> dict[str, dict[str, Any]]:
@@ -161,7 +176,7 @@ def failure(nodes: Mapping[str, Mapping[str, Any]], changed: bool) -> EvergreenE
         f"{len(undrained)} of {len(nodes)} nodes are not drained: {message}"
         + (f"; and {more} more" if more > 0 else ""),
         reason=reason,
-        remedy=REMEDIES[reason],
+        remedy=REMEDIES[reason].replace("{advice}", _advice(undrained.values())),
         nodes=dict(nodes),
         changed=changed,
     )
@@ -180,6 +195,14 @@ def _sentence(name: str, entry: Mapping[str, Any]) -> str:
     more = f" and {len(blocked) - PODS_NAMED} more" if len(blocked) > PODS_NAMED else ""
     reasons = [text for text in (f"{pods}{more}", entry["message"].rstrip(".")) if text]
     return f"{node}{after}: {'; '.join(reasons) or 'it could not be seen whether it is empty'}"
+
+
+def _advice(entries: Iterable[Mapping[str, Any]]) -> str:
+    """What is to be done about the first few of the pods that are in the way, everything once."""
+    remedies = dict.fromkeys(item["remedy"] for entry in entries for item in entry["blocked"])
+    named = list(remedies)[:REMEDIES_NAMED]
+    more = f"; and {len(remedies) - len(named)} more" if len(remedies) > len(named) else ""
+    return f": {'; '.join(named)}{more}" if named else ""
 
 
 def _obstacle(record: Mapping[str, Any]) -> str:
