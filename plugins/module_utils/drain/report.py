@@ -31,9 +31,8 @@ REMEDIES = {
     REFUSED: "Decide about these pods: delete_emptydir_data, evict_unmanaged, or remove them yourself",
     NOT_CORDONED: "Cordon the node first (evergreen.eks.node_cordon), so that its pods do not come back",
     UNCORDONED: "Find out who uncordoned it, then cordon it and drain it again",
-    BLOCKED: "Mend what is in the way (blocked[].remedy{advice}), then run again: it goes on from here",
-    TIMEOUT: "Mend what is in the way (blocked[].remedy{advice}) or give more time, then run again: it goes on from "
-    "here",
+    BLOCKED: "{advice}. Then run again: it goes on from here",
+    TIMEOUT: "{advice}; or give more time. Then run again: it goes on from here",
 }
 
 
@@ -198,11 +197,12 @@ def _sentence(name: str, entry: Mapping[str, Any]) -> str:
 
 
 def _advice(entries: Iterable[Mapping[str, Any]]) -> str:
-    """What is to be done about the first few of the pods that are in the way, everything once."""
-    remedies = dict.fromkeys(item["remedy"] for entry in entries for item in entry["blocked"])
-    named = list(remedies)[:REMEDIES_NAMED]
-    more = f"; and {len(remedies) - len(named)} more" if len(remedies) > len(named) else ""
-    return f": {'; '.join(named)}{more}" if named else ""
+    """What an operator would do about the first few of the pods that are in the way, everything once."""
+    remedies = list(dict.fromkeys(item["remedy"] for entry in entries for item in entry["blocked"]))
+    if not remedies:
+        return "Find out what is in the way"
+    named, more = "; ".join(remedies[:REMEDIES_NAMED]), len(remedies) - REMEDIES_NAMED
+    return named[:1].upper() + named[1:] + (f"; and {more} more (blocked[].remedy)" if more > 0 else "")
 
 
 def _obstacle(record: Mapping[str, Any]) -> str:
