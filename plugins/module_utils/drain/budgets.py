@@ -18,6 +18,7 @@ Amount = Union[int, str]  # a number of pods, or a percentage as text ("25%")
 
 ALWAYS_ALLOW = "AlwaysAllow"
 IF_HEALTHY = "IfHealthyBudget"
+DISRUPTED_NAMED = 5
 
 
 class Labelled(Protocol):
@@ -97,7 +98,7 @@ class Budget:
             "desired_healthy": self.desired_healthy,
             "current_healthy": self.current_healthy,
             "disruptions_allowed": self.disruptions_allowed,
-            "disrupted_pods": dict(self.disrupted_pods),
+            "disrupted_pods": dict(sorted(self.disrupted_pods.items())[:DISRUPTED_NAMED]),
             "message": self.condition_message,
         }
 

@@ -80,6 +80,9 @@ PLAIN_KINDS = (
 )
 KINDS = (*BUDGET_KINDS, *STOPPING_KINDS, *PLAIN_KINDS, UNKNOWN)
 
+# What passes by itself, mostly, and says nothing about the pod.
+PASSING_KINDS = (RATE_LIMITED, API_ERROR, CONFLICT, NOT_SENT)
+
 TERMINATING = "terminating"  # the word of C(blocked[].reason) for STOPPING_KINDS
 
 
@@ -118,10 +121,52 @@ class Unready:
         }
 
 
+class Picture:
+    """What was read of one namespace, and of the nodes by name; None is what could not be read.
+
+    Hundreds of pods may be blocked by one budget: which pods it covers is found out once."""
+
+    def __init__(
+        self,
+        budgets: Sequence[Budget] | None = None,
+        pods: Sequence[PodHealth] | None = None,
+        nodes: Mapping[str, Node] | None = None,
+    ) -> None:
+        self.budgets, self.nodes = budgets, nodes
+        self._pods = pods
+        self._covered: dict[tuple[str, ...], tuple[PodHealth, ...]] = {}
+        self._unready: dict[tuple[str, ...], dict[str, Unready]] = {}
+
+    def covered(self, budgets: tuple[Budget, ...]) -> tuple[PodHealth, ...] | None:
+        """The pods that any of these budgets selects."""
+        if self._pods is None:
+            return None
+        names = tuple(budget.name for budget in budgets)
+        if names not in self._covered:
+            self._covered[names] = tuple(pod for pod in self._pods if any(budget.covers(pod) for budget in budgets))
+        return self._covered[names]
+
+    def unready(self, budgets: tuple[Budget, ...]) -> Mapping[str, Unready]:
+        """Those of them that are not healthy, by UID, the worst first."""
+        names = tuple(budget.name for budget in budgets)
+        if names not in self._unready:
+            judged = {pod.uid: self._judged(pod) for pod in self.covered(budgets) or ()}
+            sick = [(uid, one) for uid, one in judged.items() if one is not None]
+            self._unready[names] = dict(sorted(sick, key=lambda item: (TROUBLES.index(item[1].reason), item[1].pod)))
+        return self._unready[names]
+
+    def _judged(self, pod: PodHealth) -> Unready | None:
+        node = (self.nodes or {}).get(pod.node_name)
+        reason, message = trouble_on(pod, node, nodes_known=self.nodes is not None)
+        if not reason:
+            return None
+        return Unready(str(pod), pod.node_name, reason, message, pod.since, node.instance_id if node else "")
+
+
 @dataclass(frozen=True)
 class Case:
     """All that is known of one blocked pod. ``covered``: the pods that its budgets select, itself among them, None when
-    pods could not be listed; ``itself`` and the others of ``unready`` are judged together with their nodes."""
+    pods could not be listed; those of them that are not healthy are ``itself`` and, the worst first, ``unready``."""
 
     blocked: Blocked
     budgets: tuple[Budget, ...] = ()
@@ -143,38 +188,18 @@ class Case:
         return tuple(sorted(pod.name for pod in self.covered or () if pod.ready and pod.name in granted))
 
 
-def study(
-    blocked: Blocked,
-    budgets: Sequence[Budget] | None,
-    pods: Sequence[PodHealth] | None,
-    nodes: Mapping[str, Node] | None,
-) -> Case:
+def study(blocked: Blocked, picture: Picture) -> Case:
     """Pick what concerns this pod from all that was read."""
-    pod = blocked.pod
-    mine = tuple(budgets_of(pod, budgets or ()))
-    covered = None
-    if pods is not None and mine:
-        covered = tuple(item for item in pods if any(budget.covers(item) for budget in mine))
-    judged = {item.uid: found for item in covered or () if (found := _unready(item, nodes)) is not None}
-    itself = judged.pop(pod.uid, None)
-    controller = pod.controller
+    pod, nodes, controller = blocked.pod, picture.nodes, blocked.pod.controller
+    budgets = tuple(budgets_of(pod, picture.budgets or ()))
+    unready = dict(picture.unready(budgets))
     return Case(
         blocked=blocked,
-        budgets=mine,
-        covered=covered,
-        itself=itself,
-        unready=tuple(sorted(judged.values(), key=lambda one: (TROUBLES.index(one.reason), one.pod))),
+        budgets=budgets,
+        covered=picture.covered(budgets),
+        itself=unready.pop(pod.uid, None),
+        unready=tuple(unready.values()),
         owner=owner_of(pod.namespace, controller.kind, controller.name, pod.labels) if controller else None,
         node=blocked.node if nodes is None else nodes.get(pod.node_name),
         node_gone=nodes is not None and pod.node_name not in nodes,
     )
-
-
-def _unready(pod: PodHealth, nodes: Mapping[str, Node] | None) -> Unready | None:
-    """What keeps this pod from being healthy; None when nothing does."""
-    node = (nodes or {}).get(pod.node_name)
-    reason, message = trouble_on(pod, node, nodes_known=nodes is not None)
-    if not reason:
-        return None
-    instance_id = node.instance_id if node else ""
-    return Unready(str(pod), pod.node_name, reason, message, pod.since, instance_id)

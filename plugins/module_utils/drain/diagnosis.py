@@ -11,7 +11,7 @@ None, and less is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,14 +36,15 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import (
     UNKNOWN,
     Blocked,
     Case,
+    Picture,
     Unready,
     study,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.health import PodHealth
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.remedies import explain, fitted
-from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Node
 
-UNREADY_NAMED = 10
+UNREADY_NAMED = 5
+MAX_DISRUPTED_PODS = 2000  # with more the eviction API says no, whatever the budget allows (rule 9)
 
 
 @dataclass(frozen=True)
@@ -74,21 +75,17 @@ class Diagnosis:
             "unready_total": len(self.unready),
         }
 
-    @property
-    def line(self) -> str:
-        """One line of at most 160 characters, for the journal and the screen."""
+    def line(self, others: int = 0) -> str:
+        """One line of at most 160 characters, for the journal and the screen; ``others`` are blocked by the same."""
+        if others:
+            return fitted((f"{self.pod} and {others} more",), self.kind, self.cause, self.remedy)
         where = f" on {self.node.split('.')[0]}" if self.node else ""
-        return fitted((f"{self.pod}{where}", self.pod), self.cause, self.remedy)
+        return fitted((f"{self.pod}{where}", self.pod), self.kind, self.cause, self.remedy)
 
 
-def diagnose(
-    blocked: Blocked,
-    budgets: Sequence[Budget] | None,
-    pods: Sequence[PodHealth] | None,
-    nodes: Mapping[str, Node] | None,
-) -> Diagnosis:
-    """The diagnosis of one pod, from the budgets and pods of its namespace and the nodes by name."""
-    case = study(blocked, budgets, pods, nodes)
+def diagnose(blocked: Blocked, picture: Picture) -> Diagnosis:
+    """The diagnosis of one pod, from what was read of its namespace."""
+    case = study(blocked, picture)
     kind = kind_of(case)
     cause, remedy = explain(kind, case)
     return Diagnosis(
@@ -138,6 +135,8 @@ def budget_kind(case: Case) -> str:
         return ALL_UNREADY
     if kind:
         return kind
+    if len(budget.disrupted_pods) > MAX_DISRUPTED_PODS:
+        return BURNED
     if case.burned and budget.current_healthy + len(case.burned) > budget.desired_healthy:
         return BURNED
     return EXHAUSTED

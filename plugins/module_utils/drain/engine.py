@@ -357,9 +357,8 @@ class Drain:
     def _explained(self, pairs: list[tuple[NodeDrain, Departure]], diagnoses: list[Diagnosis]) -> None:
         self._explaining = False
         self._explained_at = self._clock.now()
-        for (drain, departure), diagnosis in zip(pairs, diagnoses):
-            if departure.learn(diagnosis):
-                self._report.diagnosed(drain, departure)
+        found = [(drain, departure, diagnosis) for (drain, departure), diagnosis in zip(pairs, diagnoses)]
+        self._report.diagnosed([one for one in found if one[1].learn(one[2])])
 
     def _saw_floor(self, view: FloorView | None) -> None:
         self._reading_floor = False

@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Budget, budget_from
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Blocked
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Blocked, Picture
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis, diagnose
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.health import PodHealth, health_from
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.impossible import (
@@ -39,15 +39,18 @@ class Explainer:
     def __init__(self, client: KubernetesClient) -> None:
         self._client = client
         self._forbidden: set[str] = set()
+        self._silent = False  # the API did not answer in this look: it is not asked about the other namespaces
 
     def explain(self, blocked: Sequence[Blocked]) -> list[Diagnosis]:
         """The diagnosis of each, in this order. Reads only where a budget is in the way, and the nodes, in one list,
         only where pods of such a namespace are not Ready."""
+        self._silent = False
         namespaces = sorted({one.pod.namespace for one in blocked if one.reason in BY_BUDGET})
         budgets = {name: self.budgets(name) for name in namespaces}
         pods = {name: self._pods(name) for name in namespaces if budgets[name]}
         nodes = self._nodes(pods.values())
-        return [diagnose(one, budgets.get(one.pod.namespace), pods.get(one.pod.namespace), nodes) for one in blocked]
+        pictures = {name: Picture(budgets[name], pods.get(name), nodes) for name in namespaces}
+        return [diagnose(one, pictures.get(one.pod.namespace, Picture())) for one in blocked]
 
     def budgets(self, namespace: str) -> list[Budget] | None:
         """The budgets of a namespace; None when they cannot be read."""
@@ -57,6 +60,7 @@ class Explainer:
         """The budgets of the whole cluster that can never be met; None when they cannot be read.
 
         One list of budgets and, where there are any, one of pods, of which little is kept."""
+        self._silent = False
         budgets = self._list(BUDGETS, budget_from)
         pods = self._list(PODS, health_from) if budgets else []
         return None if budgets is None or pods is None else impossible_budgets(budgets, pods)
@@ -71,12 +75,13 @@ class Explainer:
         return None if nodes is None else {node.name: node for node in nodes}
 
     def _list(self, path: str, keep: Callable[[dict[str, Any]], Any]) -> list[Any] | None:
-        if path in self._forbidden:
+        if path in self._forbidden or self._silent:
             return None
         try:
             items, _version = self._client.list(path, keep=keep)
         except (AwsError, KubernetesError) as error:
-            if getattr(error, "status", None) == 403:
+            if isinstance(error, KubernetesError) and error.status == 403:
                 self._forbidden.add(path)
+            self._silent = error.transient
             return None
         return items

@@ -54,7 +54,7 @@ class ImpossibleBudget:
     def line(self) -> str:
         """One line of at most 160 characters, for the journal and the screen."""
         pinned = f"{counted(len(self.pods), 'pod')} on {counted(len(self.nodes), 'node')} cannot leave"
-        return remedies.fitted((pinned,), self.cause, self.remedy)
+        return remedies.fitted((pinned,), self.kind, self.cause, self.remedy)
 
 
 def impossible_budgets(budgets: Iterable[Budget], pods: Iterable[PodHealth]) -> list[ImpossibleBudget]:

@@ -22,8 +22,10 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import (
     BELOW_FLOOR,
     KEEPS_RETURNING,
     NOT_SENT,
+    PASSING_KINDS,
     TERMINATING,
     Blocked,
+    Picture,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis, diagnose
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import (
@@ -63,6 +65,7 @@ class Departure:
     blocked_at: float | None = None
     met_at: float = 0.0
     diagnosis: Diagnosis | None = None
+    told_kind: str = ""
 
     @property
     def by_us(self) -> bool:
@@ -123,13 +126,16 @@ class Departure:
         if former and former.reason == diagnosis.reason and former.budgets and not diagnosis.budgets:
             return False  # this time the budgets could not be read
         self.diagnosis = diagnosis
-        return former is None or former.kind != diagnosis.kind
+        if diagnosis.kind == self.told_kind or (self.told_kind and diagnosis.kind in PASSING_KINDS):
+            return False
+        self.told_kind = diagnosis.kind
+        return True
 
     def _diagnosis(self, since: str) -> Diagnosis:
         """The diagnosis; where none was made yet, what can be said without having read anything."""
         if self.diagnosis is not None and self.explained:
             return self.diagnosis
-        return diagnose(self.blocked(since), None, None, None)
+        return diagnose(self.blocked(since), Picture())
 
     def _explanation(self) -> tuple[str, str, str]:
         if self.verdict.action == REFUSE:

@@ -35,11 +35,12 @@ def explain(kind: str, case: Case) -> tuple[str, str]:
     return cause.rstrip("."), remedy
 
 
-def fitted(heads: Sequence[str], cause: str, remedy: str) -> str:
+def fitted(heads: Sequence[str], kind: str, cause: str, remedy: str) -> str:
     """One line for the journal and the screen, with the first of these heads for which there is room. The cause is cut
-    before the remedy is."""
+    before the remedy is, and is the mere word where little of it would be left."""
     head = next((one for one in heads if len(one) + len(cause) + len(remedy) + 4 <= LINE), heads[-1])
-    cause = _clipped(cause, max(LINE // 4, LINE - len(head) - len(remedy) - 4))
+    room = LINE - len(head) - len(remedy) - 4
+    cause = _clipped(cause, room) if room >= LINE // 4 else kind.replace("_", " ")
     return _clipped(f"{head}: {cause}; {remedy}", LINE)
 
 
@@ -121,11 +122,11 @@ def _exhausted(case: Case) -> tuple[str, str]:
         cause = f"budget {budget} ({budget.limit}) allows {budget.disruptions_allowed} now, others were first"
         return cause, "wait, it is tried again"
     cause = _numbers(budget)
-    if case.unready:
-        return f"{cause}; not Ready: {_short(case.unready)}", _mend(case.unready[0])
-    if case.itself:
-        remedy = f"{_mend(case.itself)}, or set unhealthyPodEvictionPolicy of budget {budget} to AlwaysAllow"
-        return f"{cause}; it is not Ready itself: {case.itself.message}", remedy
+    if case.itself or case.unready:
+        sick = (*case.unready, *([case.itself] if case.itself else []))
+        # Were it well it would not be let go either, but one that is not Ready can be set free by the policy.
+        policy = f", or set unhealthyPodEvictionPolicy of budget {budget} to AlwaysAllow" if case.itself else ""
+        return f"{cause}; not Ready: {_short(sick)}", f"{_mend(sick[0])}{policy}"
     present = sum(not pod.finished for pod in case.covered or ())
     if case.covered is not None and present < budget.expected_pods:
         owner = case.owner or "their controller"
@@ -144,11 +145,9 @@ def _all_unready(case: Case) -> tuple[str, str]:
 
 
 def _burned(case: Case) -> tuple[str, str]:
-    budget, names = case.budget, case.burned
-    cause = (
-        f"budget {budget} ({budget.limit}) still counts an eviction that was granted and never happened: "
-        f"{', '.join(names)}"
-    )
+    budget, names = case.budget, case.burned or tuple(case.budget.disrupted_pods)
+    granted = "an eviction that was" if len(names) == 1 else f"{len(names)} evictions that were"
+    cause = f"budget {budget} ({budget.limit}) still counts {granted} granted and never happened: {_first(names)}"
     until = when_forgotten(budget.disrupted_pods[name] for name in names)
     return cause, f"wait until {until}, then it is forgotten" if until else "wait two minutes, then it is forgotten"
 
@@ -194,6 +193,11 @@ def _short(unready: tuple[Unready, ...]) -> str:
     """The worst of them in words, and how many more there are."""
     worst, more = unready[0], len(unready) - 1
     return f"{worst.pod} ({worst.message.rstrip('.')})" + (f" and {more} more" if more else "")
+
+
+def _first(names: Sequence[str], most: int = 3) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 # --- the rest --------------------------------------------------------------------------------------------------------

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import NOT_CORDONED, REFUSED, Plan
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
@@ -63,11 +65,14 @@ class Report:
         text = f"{departure.pod} cannot leave {drain.node.name} now: {_obstacle(record)}"
         self._write("pod_blocked", text, **{"node": drain.node.name, **record})
 
-    def diagnosed(self, drain: NodeDrain, departure: Departure) -> None:
-        """Why a pod has not left for a while: the numbers, who else is part of it, what an operator would do."""
-        record = departure.record(self._call.clock.timestamp())
-        text = departure.diagnosis.line if departure.diagnosis else record["cause"]
-        self._write("pod_diagnosed", text, **{"node": drain.node.name, **record})
+    def diagnosed(self, departures: Sequence[tuple[NodeDrain, Departure, Diagnosis]]) -> None:
+        """Why pods have not left for a while. One event each, and one line for all that are blocked by the same."""
+        alike = Counter((diagnosis.kind, diagnosis.remedy) for _drain, _departure, diagnosis in departures)
+        for drain, departure, diagnosis in departures:
+            others = alike.pop((diagnosis.kind, diagnosis.remedy), 0) - 1
+            text = {"text": diagnosis.line(others)} if others >= 0 else {}
+            record = departure.record(self._call.clock.timestamp())
+            self._call.journal.write("pod_diagnosed", **{**record, **text, "node": drain.node.name})
 
     def out_of_sight(self, drain: NodeDrain, why: str) -> None:
         text = f"the pods of {drain.node.name} are out of sight, nothing is evicted there for now: {why}"
