@@ -158,7 +158,7 @@ def _trouble(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[st
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in WAITING:
             return WAITING[waiting["reason"]], _waiting_message(container, waiting), since
-    if status.get("phase") != "Running":
+    if status.get("phase") in ("Pending", None):
         return STARTING, "its containers have not started yet", since
     if any(container.get("restartCount") and not container.get("ready") for container in containers):
         restarts = max(container.get("restartCount", 0) for container in containers)
