@@ -280,6 +280,24 @@ def test_a_silent_node_that_eats_the_budget_of_others_is_named(world: World, tmp
     assert f"bring node {lost} back, or terminate its instance {instance}" in entry["remedy"]
 
 
+@pytest.mark.scenario(Scenario(groups=[GROUP], workloads=[Deployment("web", "shop", replicas=3, grace=1)]))
+def test_a_pod_that_nobody_can_vouch_for_is_told_before_it_is_given_up(world: World, tmp_path: Path) -> None:
+    node = node_with(world, "shop/web")
+    instance = next(name for name, state in world.snapshot().nodes.items() if state.name == node)
+    world.actors.suspend("shared", "HealthCheck", "ReplaceUnhealthy", "Launch", "Terminate")
+    world.actors.stop_instance(instance)
+    world.wait_until(lambda now: not now.nodes[instance].ready, "the node is not Ready")
+    cordon(world, node)
+    journal = tmp_path / "journal.jsonl"
+
+    answer = drain(world, node, timeout=0, journal=str(journal))
+
+    assert answer["nodes"][node]["abandoned"]
+    (told,) = journal_of(journal, "pod_diagnosed")
+    assert told["class"] == "kubelet_silent"
+    assert told["text"].endswith(f"bring the node back, or terminate instance {instance}")
+
+
 @pytest.mark.scenario(Scenario(groups=[GROUP]))
 def test_a_pod_that_a_finalizer_holds_is_told_from_one_that_is_stopping(world: World) -> None:
     node = nodes_of(world)[0]

@@ -264,7 +264,7 @@ class Drain:
         left = _leaving(course.drain for course in self._courses)
         stuck = [(drain, departure) for drain, departure in left if departure.stuck(now, while_)]
         again = now >= self._explained_at + while_
-        if any(again or not departure.explained for _drain, departure in stuck):
+        if any(again or departure.diagnosis is None for _drain, departure in stuck):
             self._explaining = True
             self._read(self._explain, stuck, self._blocked(stuck))
 
@@ -357,8 +357,12 @@ class Drain:
     def _explained(self, pairs: list[tuple[NodeDrain, Departure]], diagnoses: list[Diagnosis]) -> None:
         self._explaining = False
         self._explained_at = self._clock.now()
-        found = [(drain, departure, diagnosis) for (drain, departure), diagnosis in zip(pairs, diagnoses)]
-        self._report.diagnosed([one for one in found if one[1].learn(one[2])])
+        worth_telling = [
+            (drain, departure, diagnosis)
+            for (drain, departure), diagnosis in zip(pairs, diagnoses)
+            if departure.pod.uid in drain.departures and departure.learn(diagnosis)
+        ]
+        self._report.diagnosed(worth_telling)
 
     def _saw_floor(self, view: FloorView | None) -> None:
         self._reading_floor = False

@@ -81,6 +81,10 @@ class Departure:
 
     def record(self, since: str) -> dict[str, Any]:
         """The entry of C(blocked) in the result. ``since`` serves where nothing was in the way until now."""
+        return {**self.brief(since), **self._diagnosis(since).record()}
+
+    def brief(self, since: str) -> dict[str, Any]:
+        """The same without the diagnosis, for what is told often."""
         reason, message, budget = self._explanation()
         return {
             "pod": str(self.pod),
@@ -90,7 +94,6 @@ class Departure:
             "message": message,
             "since": self.blocked_since or since,
             "attempts": self.attempts,
-            **self._diagnosis(since).record(),
         }
 
     def stuck(self, now: float, seconds: float) -> bool:
@@ -123,6 +126,8 @@ class Departure:
     def learn(self, diagnosis: Diagnosis) -> bool:
         """Note why it does not leave. True when that is worth telling: for the first time, or it is of another kind."""
         former = self.diagnosis
+        if diagnosis.reason != self._explanation()[0]:
+            return False  # it is something else by now
         if former and former.reason == diagnosis.reason and former.budgets and not diagnosis.budgets:
             return False  # this time the budgets could not be read
         self.diagnosis = diagnosis

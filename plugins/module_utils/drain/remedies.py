@@ -14,9 +14,10 @@ from typing import Callable
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import case as kinds
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import health
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Amount, Budget
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import ALWAYS_ALLOW, Amount, Budget
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Case, Unready
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.health import PodHealth
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
 
 # DeletionTimeout of pkg/controller/disruption: an eviction without deletion is forgotten after so many seconds.
 DISRUPTED_POD_SECONDS = 120
@@ -113,7 +114,7 @@ def _lower_demand(budget: Budget) -> int:
 def _numbers(budget: Budget) -> str:
     limit = f" ({budget.limit})" if budget.limit else ""
     has = f"has {budget.current_healthy} of {budget.expected_pods}"
-    return f"budget {budget}{limit} needs {budget.desired_healthy} healthy pods and {has}"
+    return f"budget {budget}{limit} needs {counted(budget.desired_healthy, 'healthy pod')} and {has}"
 
 
 def _exhausted(case: Case) -> tuple[str, str]:
@@ -125,7 +126,8 @@ def _exhausted(case: Case) -> tuple[str, str]:
     if case.itself or case.unready:
         sick = (*case.unready, *([case.itself] if case.itself else []))
         # Were it well it would not be let go either, but one that is not Ready can be set free by the policy.
-        policy = f", or set unhealthyPodEvictionPolicy of budget {budget} to AlwaysAllow" if case.itself else ""
+        guarded = case.itself and budget.unhealthy_policy != ALWAYS_ALLOW
+        policy = f", or set unhealthyPodEvictionPolicy of budget {budget} to AlwaysAllow" if guarded else ""
         return f"{cause}; not Ready: {_short(sick)}", f"{_mend(sick[0])}{policy}"
     present = sum(not pod.finished for pod in case.covered or ())
     if case.covered is not None and present < budget.expected_pods:

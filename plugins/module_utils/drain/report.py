@@ -61,9 +61,9 @@ class Report:
         self._begun[drain.node.name] = now
 
     def blocked(self, drain: NodeDrain, departure: Departure) -> None:
-        record = departure.record(self._call.clock.timestamp())
+        record = departure.brief(self._call.clock.timestamp())
         text = f"{departure.pod} cannot leave {drain.node.name} now: {_obstacle(record)}"
-        self._write("pod_blocked", text, **{"node": drain.node.name, **record})
+        self._write("pod_blocked", text, node=drain.node.name, **record)
 
     def diagnosed(self, departures: Sequence[tuple[NodeDrain, Departure, Diagnosis]]) -> None:
         """Why pods have not left for a while. One event each, and one line for all that are blocked by the same."""
@@ -110,7 +110,7 @@ class Report:
         leaving = [(drain, departure) for drain in drains for departure in drain.leaving]
         timestamp = self._call.clock.timestamp()
         blocked = [
-            {"node": drain.node.name, **departure.record(timestamp)}
+            {"node": drain.node.name, **departure.brief(timestamp)}
             for drain, departure in leaving
             if departure.obstacle and not departure.accepted
         ]
@@ -202,8 +202,10 @@ def _sentence(name: str, entry: Mapping[str, Any]) -> str:
 
 
 def _advice(entries: Iterable[Mapping[str, Any]]) -> str:
-    """What an operator would do about the first few of the pods that are in the way, everything once."""
-    remedies = list(dict.fromkeys(item["remedy"] for entry in entries for item in entry["blocked"]))
+    """What an operator would do about the first few of the pods that are in the way, everything once: first what has to
+    be done, then what has only to be waited for."""
+    every = dict.fromkeys(item["remedy"] for entry in entries for item in entry["blocked"])
+    remedies = sorted(every, key=lambda remedy: remedy.startswith("wait"))
     if not remedies:
         return "Find out what is in the way"
     named, more = "; ".join(remedies[:REMEDIES_NAMED]), len(remedies) - REMEDIES_NAMED
