@@ -10,9 +10,10 @@ alone writes a budget's status.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Union
+from typing import Any, Protocol, TypeVar, Union
 
 Amount = Union[int, str]  # a number of pods, or a percentage as text ("25%")
 
@@ -29,6 +30,9 @@ class Labelled(Protocol):
 
     @property
     def labels(self) -> Mapping[str, str]: ...
+
+
+AnyPod = TypeVar("AnyPod", bound=Labelled)
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,14 @@ def budget_from(manifest: Mapping[str, Any]) -> Budget:
 def budgets_of(pod: Labelled, budgets: Iterable[Budget]) -> list[Budget]:
     """The budgets that select the pod, by name."""
     return sorted((budget for budget in budgets if budget.covers(pod)), key=lambda budget: budget.name)
+
+
+def alike(pods: Iterable[AnyPod]) -> list[list[AnyPod]]:
+    """Pods of one namespace by their labels: what selects one of them selects all, and need be asked only once."""
+    groups: dict[frozenset[tuple[str, str]], list[AnyPod]] = defaultdict(list)
+    for pod in pods:
+        groups[frozenset(pod.labels.items())].append(pod)
+    return list(groups.values())
 
 
 def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Budget, budgets_of
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Budget, alike, budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.health import (
     TROUBLES,
     Owner,
@@ -133,17 +134,18 @@ class Picture:
         nodes: Mapping[str, Node] | None = None,
     ) -> None:
         self.budgets, self.nodes = budgets, nodes
-        self._pods = pods
+        self._alike = None if pods is None else alike(pods)
         self._covered: dict[tuple[str, ...], tuple[PodHealth, ...]] = {}
         self._unready: dict[tuple[str, ...], dict[str, Unready]] = {}
 
     def covered(self, budgets: tuple[Budget, ...]) -> tuple[PodHealth, ...] | None:
         """The pods that any of these budgets selects."""
-        if self._pods is None:
+        if self._alike is None:
             return None
         names = tuple(budget.name for budget in budgets)
         if names not in self._covered:
-            self._covered[names] = tuple(pod for pod in self._pods if any(budget.covers(pod) for budget in budgets))
+            found = (pods for pods in self._alike if any(budget.covers(pods[0]) for budget in budgets))
+            self._covered[names] = tuple(chain.from_iterable(found))
         return self._covered[names]
 
     def unready(self, budgets: tuple[Budget, ...]) -> Mapping[str, Unready]:

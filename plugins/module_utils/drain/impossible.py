@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import remedies
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import ALWAYS_ALLOW, Budget, budgets_of
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import ALWAYS_ALLOW, Budget, alike, budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import (
     IMPOSSIBLE,
     PERCENT_WITHOUT_CONTROLLER,
@@ -71,16 +71,16 @@ def impossible_budgets(budgets: Iterable[Budget], pods: Iterable[PodHealth]) -> 
 
 def _impossible_in_namespace(budgets: list[Budget], pods: list[PodHealth]) -> list[ImpossibleBudget]:
     by_name = {budget.name: budget for budget in budgets}
-    together: dict[tuple[str, ...], list[PodHealth]] = defaultdict(list)  # names of budgets -> the pods they share
-    for pod in pods:
-        together[tuple(budget.name for budget in budgets_of(pod, budgets))].append(pod)
+    shared: dict[tuple[str, ...], list[PodHealth]] = defaultdict(list)  # names of budgets -> the pods under all of them
+    for group in alike(pods):
+        shared[tuple(budget.name for budget in budgets_of(group[0], budgets))].extend(group)
     found = []
-    for names, shared in together.items():
+    for names, under in shared.items():
         over = tuple(by_name[name] for name in names)
-        pinned = [pod for pod in shared if _pinned(pod, over)]
+        pinned = [pod for pod in under if _pinned(pod, over)]
         if not pinned:
             continue
-        covered = [pod for pod in pods if over[0].covers(pod)]
+        covered = [pod for others, group in shared.items() if names[0] in others for pod in group]
         kind = SEVERAL_BUDGETS if len(over) > 1 else _kind(over[0], covered)
         if kind:
             found.append(_entry(kind, over, covered, pinned))
