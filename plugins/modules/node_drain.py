@@ -212,7 +212,7 @@ nodes:
             - Where the pod was asked to stop, V(stopping), it has time left; V(finalizer), its time is over and
               finalizers hold it; V(kubelet_silent), its node is not Ready or gone; V(not_stopping), its time is over
               and its Ready node has not ended it.
-            - The same as RV(nodes.*.blocked.reason) with V(local_storage), V(unmanaged), V(namespace_terminating),
+            - The same as C(blocked[].reason) with V(local_storage), V(unmanaged), V(namespace_terminating),
               V(webhook_denied), V(rejected), V(keeps_returning), V(rate_limited), V(api_error), V(conflict),
               V(below_floor) and V(not_sent).
             - V(unknown) else.
