@@ -126,6 +126,10 @@ EXAMPLES = r"""
     nodes: [ip-10-0-1-23.eu-central-1.compute.internal]
   check_mode: true
   register: outlook
+
+- name: Show what to do about the pods that are in the way
+  ansible.builtin.debug:
+    msg: "{{ outlook.nodes.values() | map(attribute='blocked') | flatten | map(attribute='remedy') | unique }}"
 """
 
 RETURN = r"""
