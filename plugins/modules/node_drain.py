@@ -25,6 +25,9 @@ description:
     Kubernetes API was busy or could not be reached for a while. An eviction whose answer was lost is not simply sent
     again, the pod is looked at first.
   - A time-out is a failure, and names the pods and what is in their way.
+  - A pod that has been in the way for six times O(poll_seconds) is diagnosed, in the journal and for the result, and
+    told again when what is in its way has become something else. For that the budgets and the pods of its namespace are
+    listed, once for all pods that are blocked there.
 options:
   nodes:
     description:
@@ -93,7 +96,7 @@ notes:
     C(pods/eviction), all in the whole cluster."
   - "C(list) on C(daemonsets.apps) finds DaemonSet pods that are left over, C(list) on C(replicasets.apps),
     C(statefulsets.apps), C(jobs.batch) and C(replicationcontrollers) other pods whose controller is gone, C(list) on
-    C(poddisruptionbudgets.policy) names budgets. Without these verbs the module works and says less."
+    C(poddisruptionbudgets.policy) names and explains budgets. Without these verbs the module works and says less."
   - "Needs the IAM action C(autoscaling:DescribeAutoScalingGroups) for O(asg_name)."
 seealso:
   - module: evergreen.eks.node_cordon
@@ -123,6 +126,10 @@ EXAMPLES = r"""
     nodes: [ip-10-0-1-23.eu-central-1.compute.internal]
   check_mode: true
   register: outlook
+
+- name: Show what to do about the pods that are in the way
+  ansible.builtin.debug:
+    msg: "{{ outlook.nodes.values() | map(attribute='blocked') | flatten | map(attribute='remedy') | unique }}"
 """
 
 RETURN = r"""
@@ -198,6 +205,93 @@ nodes:
         attempts:
           description: How many evictions were sent for it.
           type: int
+        class:
+          description:
+            - The diagnosis, as one word.
+            - Where a disruption budget says no, V(exhausted), too few of its pods are healthy now; V(impossible), it
+              would say no with all of them healthy; V(all_unready), none is healthy, and it guards those that are not;
+              V(percent_without_controller), it counts replicas, and its pods have no controller; V(sync_failed), its
+              numbers cannot be computed; V(several_budgets), more than one selects the pod; V(stale), it was changed
+              and not looked at since; V(burned), it counts an eviction that was granted and never happened.
+            - Where the pod was asked to stop, V(stopping), it has time left; V(finalizer), its time is over and
+              finalizers hold it; V(kubelet_silent), its node is not Ready or gone; V(not_stopping), its time is over
+              and its Ready node has not ended it.
+            - The same as C(blocked[].reason) with V(local_storage), V(unmanaged), V(namespace_terminating),
+              V(webhook_denied), V(rejected), V(keeps_returning), V(rate_limited), V(api_error), V(conflict),
+              V(below_floor) and V(not_sent).
+            - V(unknown) else.
+          type: str
+        cause:
+          description: The diagnosis in one sentence, with the numbers.
+          type: str
+        remedy:
+          description: What an operator would do, in one sentence, with the names.
+          type: str
+        node:
+          description: The node that the pod is on.
+          type: str
+        owner:
+          description: Whoever decides how many such pods there are, as C(Deployment namespace/name); may be empty.
+          type: str
+        budgets:
+          description: The budgets that select the pod, where they are in the way and may be read.
+          type: list
+          elements: dict
+          contains:
+            name:
+              description: The PodDisruptionBudget, as C(namespace/name).
+              type: str
+            limit:
+              description: What its spec demands.
+              type: str
+              sample: minAvailable 3
+            unhealthy_pod_eviction_policy:
+              description: V(IfHealthyBudget) or V(AlwaysAllow).
+              type: str
+            expected_pods:
+              description: How many pods there should be.
+              type: int
+            desired_healthy:
+              description: How many of them must be healthy.
+              type: int
+            current_healthy:
+              description: How many of them are.
+              type: int
+            disruptions_allowed:
+              description: How many evictions it would grant now.
+              type: int
+            disrupted_pods:
+              description: The first five pods whose eviction was granted and whose deletion was not seen yet, and when.
+              type: dict
+            message:
+              description: What its condition DisruptionAllowed says.
+              type: str
+        unready:
+          description: The first five of the other pods under these budgets that are not healthy, the worst first.
+          type: list
+          elements: dict
+          contains:
+            pod:
+              description: The pod, as C(namespace/name).
+              type: str
+            node:
+              description: The node that it is on; may be empty.
+              type: str
+            reason:
+              description:
+                - V(node_not_ready), its node is not Ready or gone; V(unschedulable), no node takes it; V(crashing),
+                  V(image_pull), V(configuration), a container does not start; V(not_ready), it runs and is not Ready;
+                  V(starting), V(stopping), it is about to.
+              type: str
+            message:
+              description: The same in words, the scheduler's or the kubelet's.
+              type: str
+            since:
+              description: Since when it is not healthy.
+              type: str
+        unready_total:
+          description: How many other pods under these budgets are not healthy.
+          type: int
     abandoned:
       description: Pods that were asked to stop on a node that is not Ready, and that nobody there confirms to be gone.
       type: list
@@ -223,6 +317,41 @@ nodes:
       abandoned: []
       warnings: []
       seconds: 23.4
+    ip-10-0-2-45.eu-central-1.compute.internal:
+      instance_id: i-0fedcba9876543210
+      drained: false
+      reason: timeout
+      message: ""
+      evicted: []
+      skipped: []
+      blocked:
+        - pod: shop/api-5c4f8-9zq4d
+          uid: 5d0f8b0e-7b0c-4e0e-9a3e-3d0c5a1b2c3d
+          budget: api
+          reason: budget
+          message: The disruption budget api needs 2 healthy pods and has 2 currently
+          since: "2026-11-21T01:02:03Z"
+          attempts: 61
+          class: impossible
+          cause: budget shop/api (minAvailable 2) keeps all its 2 pods for ever
+          remedy: scale Deployment shop/api to 3 replicas, or set minAvailable of budget shop/api to 1
+          node: ip-10-0-2-45.eu-central-1.compute.internal
+          owner: Deployment shop/api
+          budgets:
+            - name: shop/api
+              limit: minAvailable 2
+              unhealthy_pod_eviction_policy: IfHealthyBudget
+              expected_pods: 2
+              desired_healthy: 2
+              current_healthy: 2
+              disruptions_allowed: 0
+              disrupted_pods: {}
+              message: ""
+          unready: []
+          unready_total: 0
+      abandoned: []
+      warnings: []
+      seconds: 900.2
 reason:
   description:
     - Why the module failed, as one word.

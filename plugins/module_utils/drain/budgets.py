@@ -2,26 +2,146 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which disruption budgets select a pod."""
+"""Disruption budgets: what a PodDisruptionBudget says, in numbers, and which pods it selects. Pure.
+
+The numbers are those of the disruption controller (pkg/controller/disruption/disruption.go of Kubernetes 1.36), which
+alone writes a budget's status.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, Union
 
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
-from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
+Amount = Union[int, str]  # a number of pods, or a percentage as text ("25%")
+
+ALWAYS_ALLOW = "AlwaysAllow"
+IF_HEALTHY = "IfHealthyBudget"
+DISRUPTED_NAMED = 5
 
 
-def budgets_of(client: KubernetesClient, pod: Pod) -> list[str]:
-    """Names of the PodDisruptionBudgets that select the pod, none when they may not be listed: it only explains."""
-    try:
-        items, _version = client.list(f"/apis/policy/v1/namespaces/{pod.namespace}/poddisruptionbudgets")
-    except KubernetesError:
-        return []
-    return sorted(
-        item["metadata"]["name"] for item in items if selects((item.get("spec") or {}).get("selector"), pod.labels)
+class Labelled(Protocol):
+    """Whatever is known of a pod, it has these."""
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+
+AnyPod = TypeVar("AnyPod", bound=Labelled)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One PodDisruptionBudget. ``disrupted_pods`` are the evictions that were granted and whose deletion the disruption
+    controller has not seen yet: pod name -> when (RFC 3339)."""
+
+    namespace: str
+    name: str
+    selector: Mapping[str, Any] | None = None
+    min_available: Amount | None = None
+    max_unavailable: Amount | None = None
+    unhealthy_policy: str = IF_HEALTHY
+    generation: int = 1
+    observed_generation: int = 1
+    desired_healthy: int = 0
+    current_healthy: int = 0
+    expected_pods: int = 0
+    disruptions_allowed: int = 0
+    disrupted_pods: Mapping[str, str] = field(default_factory=dict)
+    condition_reason: str = ""  # of DisruptionAllowed: SufficientPods, InsufficientPods, SyncFailed
+    condition_message: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def setting(self) -> str:
+        """Which of the two fields sets the limit."""
+        return "maxUnavailable" if self.max_unavailable is not None else "minAvailable"
+
+    @property
+    def limit(self) -> str:
+        """What the spec says: ``minAvailable 3``, ``maxUnavailable 25%``, empty where it says nothing."""
+        amount = self.max_unavailable if self.max_unavailable is not None else self.min_available
+        return "" if amount is None else f"{self.setting} {amount}"
+
+    @property
+    def counts_replicas(self) -> bool:
+        """Whether it asks the pods' controllers for the number of pods; a plain minAvailable counts pods instead."""
+        return self.max_unavailable is not None or isinstance(self.min_available, str)
+
+    @property
+    def sync_failed(self) -> bool:
+        return self.condition_reason == "SyncFailed"
+
+    @property
+    def stale(self) -> bool:
+        """Its status is still that of a former spec, or of none."""
+        return self.observed_generation < self.generation
+
+    @property
+    def unsatisfiable(self) -> bool:
+        """With every pod healthy it would still allow nothing: maxUnavailable 0, minAvailable of all pods, 100 %."""
+        return self.desired_healthy >= self.expected_pods > 0
+
+    def covers(self, pod: Labelled) -> bool:
+        return pod.namespace == self.namespace and selects(self.selector, pod.labels)
+
+    def record(self) -> dict[str, Any]:
+        """The entry of C(blocked[].budgets) in a result."""
+        return {
+            "name": str(self),
+            "limit": self.limit,
+            "unhealthy_pod_eviction_policy": self.unhealthy_policy,
+            "expected_pods": self.expected_pods,
+            "desired_healthy": self.desired_healthy,
+            "current_healthy": self.current_healthy,
+            "disruptions_allowed": self.disruptions_allowed,
+            "disrupted_pods": dict(sorted(self.disrupted_pods.items())[:DISRUPTED_NAMED]),
+            "message": self.condition_message,
+        }
+
+
+def budget_from(manifest: Mapping[str, Any]) -> Budget:
+    """The record of one budget as the API answers it; one without a status has not been looked at by its controller."""
+    metadata, spec, status = manifest["metadata"], manifest.get("spec") or {}, manifest.get("status") or {}
+    conditions = status.get("conditions") or []
+    allowed = next((item for item in conditions if item.get("type") == "DisruptionAllowed"), {})
+    return Budget(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        selector=spec.get("selector"),
+        min_available=spec.get("minAvailable"),
+        max_unavailable=spec.get("maxUnavailable"),
+        unhealthy_policy=spec.get("unhealthyPodEvictionPolicy") or IF_HEALTHY,
+        generation=metadata.get("generation", 1),
+        observed_generation=status.get("observedGeneration", 0),
+        desired_healthy=status.get("desiredHealthy", 0),
+        current_healthy=status.get("currentHealthy", 0),
+        expected_pods=status.get("expectedPods", 0),
+        disruptions_allowed=status.get("disruptionsAllowed", 0),
+        disrupted_pods=dict(status.get("disruptedPods") or {}),
+        condition_reason=allowed.get("reason", ""),
+        condition_message=allowed.get("message", ""),
     )
+
+
+def budgets_of(pod: Labelled, budgets: Iterable[Budget]) -> list[Budget]:
+    """The budgets that select the pod, by name."""
+    return sorted((budget for budget in budgets if budget.covers(pod)), key=lambda budget: budget.name)
+
+
+def alike(pods: Iterable[AnyPod]) -> list[list[AnyPod]]:
+    """Pods of one namespace by their labels: what selects one of them selects all, and need be asked only once."""
+    groups: dict[frozenset[tuple[str, str]], list[AnyPod]] = defaultdict(list)
+    for pod in pods:
+        groups[frozenset(pod.labels.items())].append(pod)
+    return list(groups.values())
 
 
 def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:

@@ -22,6 +22,9 @@ from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer, read_answer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import budgets_of
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Blocked
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Plan, Request
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
@@ -43,6 +46,7 @@ EVICTIONS_AT_ONCE = 32
 EVICTIONS_AT_ONCE_ON_A_NODE = 8
 READS_AT_ONCE = 4
 NODE_LOOKS = 6  # every so many looks at the pods one look at the Node itself
+EXPLAIN_LOOKS = 6  # whoever is blocked for so many looks is diagnosed, and again after as many
 
 
 @dataclass
@@ -97,7 +101,8 @@ def name_budgets(client: KubernetesClient, pod: Pod, answer: Answer) -> Answer:
     """The server does not say which budgets they are when there are several."""
     if answer.reason != answers.SEVERAL_BUDGETS:
         return answer
-    return replace(answer, budget=", ".join(budgets_of(client, pod)))
+    known = Explainer(client).budgets(pod.namespace) or ()
+    return replace(answer, budget=", ".join(budget.name for budget in budgets_of(pod, known)))
 
 
 class Drain:
@@ -120,6 +125,9 @@ class Drain:
         self._floor_view: FloorView | None = None
         self._floor_due = 0.0
         self._reading_floor = False
+        self._explainer = Explainer(self._client.once)  # what fails now is read again in the next look
+        self._explaining = False
+        self._explained_at = 0.0
 
     def run(self) -> dict[str, dict[str, Any]]:
         """Drain; answers the result of each node, drained or not. Raises EvergreenError, with the results so far as
@@ -131,6 +139,7 @@ class Drain:
                 for course in list(self._courses):
                     if course.wake_at <= self._clock.now():
                         self._tend(course)
+                self._explain_blocked()
                 self._report.heartbeat([course.drain for course in self._courses])
                 self._receive()
         except EvergreenError as error:
@@ -138,6 +147,7 @@ class Drain:
             error.details.update(nodes=self._report.results(), changed=self.changed)
             raise
         self._end()
+        self._explain_rest()
         return self._report.results()
 
     @property
@@ -245,6 +255,29 @@ class Drain:
             course.drain.held_back(self._floor_view.explain())
         self._report.finished(course.drain, reason, self._clock.now() - course.began)
 
+    def _explain_blocked(self) -> None:
+        """Have diagnosed, in one look for all of them, who has been in the way for a while: at once who is for the
+        first time, the others now and then, since what is in their way may change."""
+        now, while_ = self._clock.now(), EXPLAIN_LOOKS * self._request.poll_seconds
+        if self._explaining or now < self._explained_at + self._request.poll_seconds:
+            return
+        left = _leaving(course.drain for course in self._courses)
+        stuck = [(drain, departure) for drain, departure in left if departure.stuck(now, while_)]
+        again = now >= self._explained_at + while_
+        if any(again or departure.diagnosis is None for _drain, departure in stuck):
+            self._explaining = True
+            self._read(self._explain, stuck, self._blocked(stuck))
+
+    def _explain_rest(self) -> None:
+        """Diagnose, at the end, who is still in the way: as things are now, and also who was so for a moment only."""
+        left = _leaving(self._report.undrained)
+        if left:
+            self._explained(left, self._explainer.explain(self._blocked(left)))
+
+    def _blocked(self, pairs: list[tuple[NodeDrain, Departure]]) -> list[Blocked]:
+        now, timestamp = self._clock.now(), self._clock.timestamp()
+        return [departure.blocked(timestamp, drain.node, now) for drain, departure in pairs]
+
     def _end(self) -> None:
         """Stop watching, and wait for what has been sent: after this call nothing more of it happens."""
         for course in self._courses:
@@ -321,6 +354,16 @@ class Drain:
             if not course.drain.leaving:
                 self._finish(course, DRAINED)
 
+    def _explained(self, pairs: list[tuple[NodeDrain, Departure]], diagnoses: list[Diagnosis]) -> None:
+        self._explaining = False
+        self._explained_at = self._clock.now()
+        worth_telling = [
+            (drain, departure, diagnosis)
+            for (drain, departure), diagnosis in zip(pairs, diagnoses)
+            if departure.pod.uid in drain.departures and departure.learn(diagnosis)
+        ]
+        self._report.diagnosed(worth_telling)
+
     def _saw_floor(self, view: FloorView | None) -> None:
         self._reading_floor = False
         self._floor_due = self._clock.now() + self._request.poll_seconds
@@ -378,6 +421,9 @@ class Drain:
             pods, _version = list_judged(self._client, course.drain.node.name, self._plan.judge)
         self._post(self._confirmed, course, pods)
 
+    def _explain(self, pairs: list[tuple[NodeDrain, Departure]], blocked: list[Blocked]) -> None:
+        self._post(self._explained, pairs, self._explainer.explain(blocked))
+
     def _read_floor(self) -> None:
         view = None
         with _passing_trouble():
@@ -388,6 +434,10 @@ class Drain:
     @property
     def _node_interval(self) -> float:
         return NODE_LOOKS * self._request.poll_seconds
+
+
+def _leaving(drains: Iterable[NodeDrain]) -> list[tuple[NodeDrain, Departure]]:
+    return [(drain, departure) for drain in drains for departure in drain.leaving]
 
 
 @contextlib.contextmanager

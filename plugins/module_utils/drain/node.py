@@ -18,6 +18,16 @@ from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import (
+    BELOW_FLOOR,
+    KEEPS_RETURNING,
+    NOT_SENT,
+    PASSING_KINDS,
+    TERMINATING,
+    Blocked,
+    Picture,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis, diagnose
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import (
     DELETE,
     EVICT,
@@ -37,11 +47,6 @@ SETTLE_LOOKS = 2
 # A controller that has put its pods back on the cordoned node this often will go on doing so.
 RETURNS = 5
 
-TERMINATING = "terminating"
-KEEPS_RETURNING = "keeps_returning"
-BELOW_FLOOR = "below_floor"
-NOT_SENT = "not_sent"
-
 
 @dataclass
 class Departure:
@@ -57,6 +62,10 @@ class Departure:
     terminating_since: float | None = None
     obstacle: Answer | None = None
     blocked_since: str = ""
+    blocked_at: float | None = None
+    met_at: float = 0.0
+    diagnosis: Diagnosis | None = None
+    told_kind: str = ""
 
     @property
     def by_us(self) -> bool:
@@ -72,6 +81,10 @@ class Departure:
 
     def record(self, since: str) -> dict[str, Any]:
         """The entry of C(blocked) in the result. ``since`` serves where nothing was in the way until now."""
+        return {**self.brief(since), **self._diagnosis(since).record()}
+
+    def brief(self, since: str) -> dict[str, Any]:
+        """The same without the diagnosis, for what is told often."""
         reason, message, budget = self._explanation()
         return {
             "pod": str(self.pod),
@@ -82,6 +95,52 @@ class Departure:
             "since": self.blocked_since or since,
             "attempts": self.attempts,
         }
+
+    def stuck(self, now: float, seconds: float) -> bool:
+        """Whether it has not left for so long although it should. A pod that was asked to stop has its grace first."""
+        since = self.blocked_at if self.obstacle else None
+        if self.terminating_since is not None:
+            since = self.terminating_since + self.pod.grace_seconds
+        elif self.verdict.action == REFUSE:
+            since = self.met_at
+        return since is not None and now - since >= seconds
+
+    @property
+    def explained(self) -> bool:
+        """Whether there is a diagnosis, and it is of what is in the way now."""
+        return self.diagnosis is not None and self.diagnosis.reason == self._explanation()[0]
+
+    def blocked(self, since: str, node: Node | None = None, now: float = 0.0) -> Blocked:
+        """What a diagnosis is made of."""
+        reason, message, budget = self._explanation()
+        return Blocked(
+            pod=self.pod,
+            reason=reason,
+            message=message,
+            budget=budget,
+            since=self.blocked_since or since,
+            node=node,
+            overdue=self.terminating_since is not None and now > self.terminating_since + self.pod.grace_seconds,
+        )
+
+    def learn(self, diagnosis: Diagnosis) -> bool:
+        """Note why it does not leave. True when that is worth telling: for the first time, or it is of another kind."""
+        former = self.diagnosis
+        if diagnosis.reason != self._explanation()[0]:
+            return False  # it is something else by now
+        if former and former.reason == diagnosis.reason and former.budgets and not diagnosis.budgets:
+            return False  # this time the budgets could not be read
+        self.diagnosis = diagnosis
+        if diagnosis.kind == self.told_kind or (self.told_kind and diagnosis.kind in PASSING_KINDS):
+            return False
+        self.told_kind = diagnosis.kind
+        return True
+
+    def _diagnosis(self, since: str) -> Diagnosis:
+        """The diagnosis; where none was made yet, what can be said without having read anything."""
+        if self.diagnosis is not None and self.explained:
+            return self.diagnosis
+        return diagnose(self.blocked(since), Picture())
 
     def _explanation(self) -> tuple[str, str, str]:
         if self.verdict.action == REFUSE:
@@ -142,7 +201,7 @@ class NodeDrain:
             return
         departure = self.departures.get(pod.uid)
         if departure is None:
-            departure = self.departures[pod.uid] = Departure(pod, verdict, landed=self._begun)
+            departure = self.departures[pod.uid] = Departure(pod, verdict, landed=self._begun, met_at=now)
             self._suspect_return(departure)
         departure.pod, departure.verdict = pod, verdict
         if verdict.action == WAIT and departure.terminating_since is None:
@@ -191,6 +250,7 @@ class NodeDrain:
             return False
         former, departure.obstacle = departure.obstacle, answer
         departure.blocked_since = departure.blocked_since or timestamp
+        departure.blocked_at = now if departure.blocked_at is None else departure.blocked_at
         departure.not_before = now + self._pause(departure, answer)
         if answer.next == answers.PERMANENT:
             return former is None or former.reason != answer.reason

@@ -12,7 +12,8 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import read_answer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.engine import evict, name_budgets
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import WAIT
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import REFUSE, WAIT
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import NOT_CORDONED, REFUSED, Plan, Request
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
@@ -42,6 +43,7 @@ def rehearse(request: Request, plan: Plan, client: KubernetesClient, call: Call)
                 if answer.next == answers.FATAL and error is not None:
                     raise error
                 drain.answered(departure, answer, now, timestamp)
+    explain_obstacles(plan, client, now, timestamp)
     return {**{drain.node.name: _entry(drain, timestamp) for drain in plan.drains}, **plan.missing}
 
 
@@ -58,17 +60,28 @@ def ask(client: KubernetesClient, pod: Pod, request: Request, call: Call) -> Kub
     return error
 
 
-def _entry(drain: NodeDrain, timestamp: str) -> dict[str, Any]:
-    def blocks(departure: Departure) -> bool:
-        return not departure.accepted and departure.verdict.action != WAIT
+def explain_obstacles(plan: Plan, client: KubernetesClient, now: float, timestamp: str) -> None:
+    """Diagnose whoever could not be evicted right now, all of them in one look."""
+    found = [(drain, departure) for drain in plan.drains for departure in in_the_way(drain)]
+    blocked = [departure.blocked(timestamp, drain.node, now) for drain, departure in found]
+    for (_drain, departure), diagnosis in zip(found, Explainer(client.briefly).explain(blocked)):
+        departure.learn(diagnosis)
 
+
+def in_the_way(drain: NodeDrain) -> list[Departure]:
+    """Who forbids the drain; else who cannot be evicted right now. By name."""
     departures = sorted(drain.departures.values(), key=lambda departure: str(departure.pod))
-    shown = drain.refused or [departure for departure in departures if blocks(departure)]
+    refused = [departure for departure in departures if departure.verdict.action == REFUSE]
+    return refused or [one for one in departures if not one.accepted and one.verdict.action != WAIT]
+
+
+def _entry(drain: NodeDrain, timestamp: str) -> dict[str, Any]:
+    departures = sorted(drain.departures.values(), key=lambda departure: str(departure.pod))
     reason = REFUSED if drain.refused else DRY_RUN if drain.node.unschedulable else NOT_CORDONED
     return {
         **drain.result(timestamp),
         "evicted": [str(departure.pod) for departure in departures if departure.accepted],
-        "blocked": [departure.record(timestamp) for departure in shown],
+        "blocked": [departure.record(timestamp) for departure in in_the_way(drain)],
         "drained": not any(departure.hopeless for departure in departures),
         "reason": reason,
         "message": "",

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import NOT_CORDONED, REFUSED, Plan
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
@@ -26,12 +28,13 @@ STOPPED = "stopped"
 NOT_STARTED = "not_started"
 
 PODS_NAMED = 3
+REMEDIES_NAMED = 2
 REMEDIES = {
     REFUSED: "Decide about these pods: delete_emptydir_data, evict_unmanaged, or remove them yourself",
     NOT_CORDONED: "Cordon the node first (evergreen.eks.node_cordon), so that its pods do not come back",
     UNCORDONED: "Find out who uncordoned it, then cordon it and drain it again",
-    BLOCKED: "Mend what is in the way (blocked[].message), then run again: it goes on from here",
-    TIMEOUT: "Mend what is in the way (blocked[].message) or give more time, then run again: it goes on from here",
+    BLOCKED: "{advice}. Then run again: it goes on from here",
+    TIMEOUT: "{advice}; or give more time. Then run again: it goes on from here",
 }
 
 
@@ -58,9 +61,18 @@ class Report:
         self._begun[drain.node.name] = now
 
     def blocked(self, drain: NodeDrain, departure: Departure) -> None:
-        record = departure.record(self._call.clock.timestamp())
+        record = departure.brief(self._call.clock.timestamp())
         text = f"{departure.pod} cannot leave {drain.node.name} now: {_obstacle(record)}"
         self._write("pod_blocked", text, node=drain.node.name, **record)
+
+    def diagnosed(self, departures: Sequence[tuple[NodeDrain, Departure, Diagnosis]]) -> None:
+        """Why pods have not left for a while. One event each, and one line for all that are blocked by the same."""
+        alike = Counter((diagnosis.kind, diagnosis.remedy) for _drain, _departure, diagnosis in departures)
+        for drain, departure, diagnosis in departures:
+            others = alike.pop((diagnosis.kind, diagnosis.remedy), 0) - 1
+            text = {"text": diagnosis.line(others)} if others >= 0 else {}
+            record = departure.record(self._call.clock.timestamp())
+            self._call.journal.write("pod_diagnosed", **{**record, **text, "node": drain.node.name})
 
     def out_of_sight(self, drain: NodeDrain, why: str) -> None:
         text = f"the pods of {drain.node.name} are out of sight, nothing is evicted there for now: {why}"
@@ -98,7 +110,7 @@ class Report:
         leaving = [(drain, departure) for drain in drains for departure in drain.leaving]
         timestamp = self._call.clock.timestamp()
         blocked = [
-            {"node": drain.node.name, **departure.record(timestamp)}
+            {"node": drain.node.name, **departure.brief(timestamp)}
             for drain, departure in leaving
             if departure.obstacle and not departure.accepted
         ]
@@ -112,6 +124,13 @@ class Report:
         if unseen:
             text += f"; the pods of {len(unseen)} nodes are out of sight, trying on: {unseen[0].out_of_sight}"
         self._write("draining", text, blocked=blocked)
+
+    @property
+    def undrained(self) -> list[NodeDrain]:
+        """The nodes that were given up with pods on them."""
+        return [
+            drain for drain in self._plan.drains if self._ended.get(drain.node.name, ("",))[0] in (BLOCKED, TIMEOUT)
+        ]
 
     # --- the end
 
@@ -161,7 +180,7 @@ def failure(nodes: Mapping[str, Mapping[str, Any]], changed: bool) -> EvergreenE
         f"{len(undrained)} of {len(nodes)} nodes are not drained: {message}"
         + (f"; and {more} more" if more > 0 else ""),
         reason=reason,
-        remedy=REMEDIES[reason],
+        remedy=REMEDIES[reason].replace("{advice}", _advice(undrained.values())),
         nodes=dict(nodes),
         changed=changed,
     )
@@ -180,6 +199,17 @@ def _sentence(name: str, entry: Mapping[str, Any]) -> str:
     more = f" and {len(blocked) - PODS_NAMED} more" if len(blocked) > PODS_NAMED else ""
     reasons = [text for text in (f"{pods}{more}", entry["message"].rstrip(".")) if text]
     return f"{node}{after}: {'; '.join(reasons) or 'it could not be seen whether it is empty'}"
+
+
+def _advice(entries: Iterable[Mapping[str, Any]]) -> str:
+    """What an operator would do about the first few of the pods that are in the way, everything once: first what has to
+    be done, then what has only to be waited for."""
+    every = dict.fromkeys(item["remedy"] for entry in entries for item in entry["blocked"])
+    remedies = sorted(every, key=lambda remedy: remedy.startswith("wait"))
+    if not remedies:
+        return "Find out what is in the way"
+    named, more = "; ".join(remedies[:REMEDIES_NAMED]), len(remedies) - REMEDIES_NAMED
+    return named[:1].upper() + named[1:] + (f"; and {more} more (blocked[].remedy)" if more > 0 else "")
 
 
 def _obstacle(record: Mapping[str, Any]) -> str:

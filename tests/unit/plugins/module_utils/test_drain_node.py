@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Budget
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import (
     DELETE,
     EVICT,
@@ -219,3 +221,71 @@ def test_what_the_floor_held_back_says_so() -> None:
     it = drain((POD, LEAVES))
     it.held_back("2 of 3 members are Ready, at least 3 must remain")
     assert it.result(NOON)["blocked"][0]["reason"] == "below_floor"
+
+
+def test_a_pod_is_stuck_once_its_obstacle_has_stood_for_a_while() -> None:
+    it = drain((POD, LEAVES))
+    (departure,) = it.due(0)
+    assert not departure.stuck(1000, 30), "nothing has been asked yet"
+    send_all(it, BLOCKED, now=100)
+    assert not departure.stuck(129, 30) and departure.stuck(130, 30)
+    send_all(it, LOST, now=200)
+    assert departure.stuck(201, 30), "another obstacle does not start it anew"
+
+
+def test_a_pod_that_was_asked_to_stop_is_stuck_a_while_after_its_grace() -> None:
+    it = drain((POD, LEAVES))
+    it.see(*going(replace(POD, grace_seconds=600)), now=100)
+    (departure,) = it.leaving
+    assert not departure.stuck(729, 30) and departure.stuck(730, 30)
+    assert not departure.blocked(NOON, now=700).overdue and departure.blocked(NOON, now=701).overdue
+
+
+def test_a_pod_that_landed_and_must_not_be_evicted_is_stuck_from_then_on() -> None:
+    it = drain()
+    it.see(POD, Verdict(REFUSE, (Remark("unmanaged", "no controller"),)), now=50)
+    (departure,) = it.leaving
+    assert not departure.stuck(79, 30) and departure.stuck(80, 30)
+
+
+def diagnosis(kind: str, reason: str = "budget", budgets: tuple = (Budget("shop", "web"),)) -> Diagnosis:
+    return Diagnosis(kind, reason, "shop/web-1", "node-a", "", NOON, "the cause", "the remedy", budgets)
+
+
+@pytest.mark.parametrize(
+    ("diagnoses", "told", "kind"),
+    [
+        ([diagnosis("exhausted"), diagnosis("exhausted")], [True, False], "exhausted"),
+        ([diagnosis("exhausted"), diagnosis("impossible"), diagnosis("exhausted")], [True] * 3, "exhausted"),
+        # Trouble of the API is no news about the pod, and what could not be read is none either.
+        (
+            [diagnosis("exhausted"), diagnosis("api_error", "api_error", ()), diagnosis("exhausted")],
+            [True, False, False],
+            "exhausted",
+        ),
+        ([diagnosis("api_error", "api_error", ()), diagnosis("exhausted")], [True, True], "exhausted"),
+        ([diagnosis("impossible"), diagnosis("exhausted", budgets=())], [True, False], "impossible"),
+    ],
+)
+def test_a_diagnosis_is_told_when_it_is_of_another_kind(
+    diagnoses: list[Diagnosis], told: list[bool], kind: str
+) -> None:
+    it = drain((POD, LEAVES))
+    send_all(it, BLOCKED)
+    (departure,) = it.leaving
+    for one, worth_telling in zip(diagnoses, told):
+        departure.obstacle = Answer("retry", one.reason)
+        assert departure.learn(one) is worth_telling
+    record = it.result(NOON)["blocked"][0]
+    assert (record["class"], record["cause"], record["remedy"]) == (kind, "the cause", "the remedy")
+
+
+def test_a_diagnosis_of_what_was_in_the_way_before_is_not_shown() -> None:
+    it = drain((POD, LEAVES))
+    send_all(it, BLOCKED)
+    (departure,) = it.leaving
+    departure.learn(diagnosis("impossible"))
+    assert departure.explained
+    it.see(*going(POD), now=1)
+    assert not departure.explained and not departure.learn(diagnosis("exhausted"))
+    assert it.result(NOON)["blocked"][0]["class"] == "stopping"
