@@ -10,7 +10,7 @@ import copy
 import json
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -178,15 +178,21 @@ class KubernetesClient:
         return self._request("GET", path, query=query)
 
     def list(
-        self, path: str, *, label_selector: str | None = None, field_selector: str | None = None
-    ) -> tuple[list[dict[str, Any]], str]:
+        self,
+        path: str,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        keep: Callable[[dict[str, Any]], Any] = lambda item: item,
+    ) -> tuple[list[Any], str]:
         """All objects and the resourceVersion of the list, read in pages of 500.
 
+        ``keep`` makes of each object what is kept of it: 5,000 pods as the API answers them take 280 MB.
         When a page's continue token has expired (410) the list is read again from its start, in one piece: who was too
         slow for the pages once would be so again.
         """
         query = {"labelSelector": label_selector, "fieldSelector": field_selector, "limit": PAGE}
-        items: list[dict[str, Any]] = []
+        items: list[Any] = []
         token = ""
         while True:
             try:
@@ -196,7 +202,7 @@ class KubernetesClient:
                     raise
                 items, token, query["limit"] = [], "", None
                 continue
-            items.extend(page.get("items") or [])
+            items.extend(keep(item) for item in page.get("items") or [])
             token = page["metadata"].get("continue", "")
             if not token:
                 return items, page["metadata"].get("resourceVersion", "")

@@ -17,6 +17,7 @@ from typing import Iterator, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.private_file import replace_privately
 from ansible_collections.evergreen.eks.plugins.module_utils.store import (
     CheckpointConflict,
     Place,
@@ -40,6 +41,7 @@ class FileStore:
         self._folder = cluster_folder(directory, where)
         self._file = partial(file_of, directory, where)
         self._stop = self._file(".stop")
+        self._picture = self._file(".picture")
         self.path = self._file(".json")
         self._seen = ""  # digest of the bytes that we last saw; "" = no file
 
@@ -79,6 +81,14 @@ class FileStore:
             self._seen = _digest(None)
             self._sync_folder()
         return str(done)
+
+    def picture(self) -> Optional[bytes]:
+        """The content of the file C(<group>.picture)."""
+        return self._read(self._picture)
+
+    def keep_picture(self, content: bytes) -> None:
+        with self._writing(self._picture):
+            replace_privately(self._picture, content)
 
     def stop_request(self) -> Optional[str]:
         """The content of the file C(<group>.stop)."""
