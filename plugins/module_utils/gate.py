@@ -31,8 +31,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.picture import (
 KINDS = {
     "node_not_ready": "not Ready",
     "pod_crash_loop": "in a crash loop",
-    "pod_image": "without their image",
-    "pod_config": "without their configuration",
+    "pod_image": "without image",
+    "pod_config": "without configuration",
     "pod_error": "in error",
     "pod_restarts": "restarting again and again",
     "workload_short": "short of pods",
@@ -229,6 +229,7 @@ class _Comparison:
         since = min(self._since(pod) for pod in ill)
         critical = ill[0].namespace in self.terms.critical
         was = f"{counted(was_ill, 'pod')} ill" if was_ill else "well"
+        verb = "had" if was_ill else "was"
         reasons = list(dict.fromkeys(reason for pod in ill for reason in pod.reasons)) or [KINDS[kind]]
         if kind == "pod_restarts":
             reasons = [counted(max(pod.restarts for pod in ill), "restart")]
@@ -240,7 +241,7 @@ class _Comparison:
             was=was,
             now=f"{counted(len(ill), 'pod')} more: {', '.join(reasons)}",
             since=since,
-            message=f"{told} since {since}{self._where(ill)}; it was {was} in the picture",
+            message=f"{told} since {since}{self._where(ill)}; it {verb} {was} in the picture",
             settled=kind == "pod_restarts" or any(self._settled(self._since(pod), pod.uid) for pod in ill),
             marks=tuple(pod.uid for pod in ill),
             critical=critical,
@@ -254,7 +255,7 @@ class _Comparison:
         why = f"{', '.join(reasons)}: {details}" if details else ", ".join(reasons)
         state = KINDS[kind] if KINDS[kind] in reasons else f"{KINDS[kind]} ({why})"
         if name.startswith("Pod "):
-            return f"{name} is {state.replace(' their ', ' its ')}"
+            return f"{name} is {state}"
         names = ", ".join(pod.name for pod in ill[:PODS_IN_MESSAGE])
         more = f" and {len(ill) - PODS_IN_MESSAGE} more" if len(ill) > PODS_IN_MESSAGE else ""
         return f"{name} has {counted(len(ill), 'pod')} ({names}{more}) {state}"
@@ -362,7 +363,7 @@ def _merged(pods: Worsening, short: Worsening) -> Worsening:
         pods,
         settled=pods.settled or short.settled,
         since=min(pods.since, short.since),
-        message=f"{pods.message}, and has {short.now}",
+        message=f"{pods.message} (now it has {short.now})",
         marks=(*pods.marks, *short.marks),
     )
 

@@ -10,12 +10,12 @@ What is in it is what `kubectl get` shows. Nothing of what a container is told (
 
 from __future__ import annotations
 
-import calendar
 import json
 import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from functools import partial
 from typing import Any, Callable, TypeVar
 
@@ -39,8 +39,10 @@ OF_A_CRON_JOB = re.compile(r"-\d{8}$")
 EXPLAINED = ("Image", "Config")
 LONGEST_MESSAGE = 200
 
-# How a field is kept: SHARED, once for all records that have the same; MOMENT, as a number.
+# How a field is kept: SHARED, once for all records that have the same; SERIES, the same for what comes before the last
+# hyphen; MOMENT, as seconds before the picture was taken.
 SHARED: Mapping[str, Any] = {"kept": "shared"}
+SERIES: Mapping[str, Any] = {"kept": "series"}
 MOMENT: Mapping[str, Any] = {"kept": "moment"}
 
 Record = TypeVar("Record")
@@ -74,7 +76,7 @@ class PodState:
     """
 
     namespace: str = field(metadata=SHARED)
-    name: str
+    name: str = field(metadata=SERIES)
     uid: str
     owner: str = field(metadata=SHARED)
     node: str = field(metadata=SHARED)
@@ -154,7 +156,8 @@ class Picture:
     def to_json(self) -> str:
         """Compact: a row for each record, and what many of them have in common only once."""
         shared: dict[str, int] = {}
-        rows = {name: [_row(record, shared) for record in getattr(self, name)] for name in RECORDS}
+        taken = seconds_of(self.taken)
+        rows = {name: [_row(record, shared, taken) for record in getattr(self, name)] for name in RECORDS}
         head = {"schema": SCHEMA, "cluster": self.cluster, "run": self.run, "taken": self.taken}
         document = {**head, **rows, "shared": [json.loads(text) for text in shared]}
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
@@ -175,8 +178,10 @@ def read_picture(content: str | bytes, place: str) -> Picture:
                 reason="picture_newer",
                 remedy=f"Go on with the release that wrote it. Or: {remedy[0].lower()}{remedy[1:]}",
             )
-        shared = document["shared"]
-        records = {name: tuple(_record(cls, row, shared) for row in document[name]) for name, cls in RECORDS.items()}
+        shared, taken = document["shared"], seconds_of(document["taken"])
+        records = {
+            name: tuple(_record(cls, row, shared, taken) for row in document[name]) for name, cls in RECORDS.items()
+        }
         return Picture(cluster=document["cluster"], taken=document["taken"], run=document["run"], **records)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise PictureError(
@@ -349,7 +354,7 @@ def _condition(manifest: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 def seconds_of(moment: str) -> int:
     """UNIX seconds of a time like `2026-11-21T01:02:03Z`, 0 for what is none."""
     try:
-        return calendar.timegm(time.strptime(moment, TIME))
+        return int(datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp())
     except ValueError:
         return 0
 
@@ -363,21 +368,28 @@ def _plain(record: Any) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(record).items()}
 
 
-def _row(record: Any, shared: dict[str, int]) -> list[Any]:
+def _row(record: Any, shared: dict[str, int], taken: int) -> list[Any]:
     """The values of a record in the order of its fields; `shared` collects what several records have in common."""
+
+    def once(value: Any) -> int:
+        return shared.setdefault(json.dumps(value, sort_keys=True), len(shared))
+
     row: list[Any] = []
     for item in fields(record):
         value, kept = getattr(record, item.name), item.metadata.get("kept")
         if kept == "shared":
-            row.append(shared.setdefault(json.dumps(value, sort_keys=True), len(shared)))
+            row.append(once(value))
+        elif kept == "series":
+            series, hyphen, rest = value.rpartition("-")
+            row.append([once(series + hyphen), rest])
         elif kept == "moment":
-            row.append(seconds_of(value))
+            row.append(taken - seconds_of(value) if value else None)
         else:
             row.append(int(value) if isinstance(value, bool) else value)
     return row
 
 
-def _record(cls: type, row: list[Any], shared: list[Any]) -> Any:
+def _record(cls: type, row: list[Any], shared: list[Any], taken: int) -> Any:
     """The record that a row holds. Raises ValueError, IndexError, TypeError."""
     if len(row) != len(fields(cls)):
         raise ValueError(f"{len(row)} values for a {cls.__name__}")
@@ -387,8 +399,10 @@ def _record(cls: type, row: list[Any], shared: list[Any]) -> Any:
         if kept == "shared":
             common = shared[value]
             values[item.name] = tuple(common) if isinstance(common, list) else common
+        elif kept == "series":
+            values[item.name] = shared[value[0]] + value[1]
         elif kept == "moment":
-            values[item.name] = moment_of(value)
+            values[item.name] = "" if value is None else moment_of(taken - value)
         else:
             values[item.name] = bool(value) if item.type == "bool" else value
     return cls(**values)
