@@ -4,15 +4,15 @@
 
 """The gate that stops a rollout: a picture is taken, and later the cluster is looked at until it is no worse than that.
 
-A look is clear when no more is worse than allowed, counting what has lasted for its settling time and all that was
-there at the first look already and is not over. What comes up while the gate is watched gets its settling time: in a
-busy cluster something always starts, and the gate would never open. It opens after so many clear looks in a row, and
-closes when its time is over before that.
+What counts is what has lasted for its settling time, and what has been there since the first look and is not over. In
+a clear look that is no more than allowed, and nothing else looks broken. Only pods that start, and workloads that wait
+for them, get their settling time while the gate is watched: in a busy cluster something always starts, and the gate
+would never open. It opens after so many clear looks in a row; or when its time is over, if no more than allowed counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.user_gates import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
+# Of these there are always some, wherever anybody works.
+PASSING = ("pod_pending", "workload_short")
 MESSAGES_IN_HEARTBEAT = 3
 MESSAGES_IN_FAILURE = 5
 GOOD = {"nodes": "ready", "pods": "ready", "workloads": "whole"}
@@ -86,8 +88,9 @@ class Question:
 class Look:
     """What one look saw. `worse` is what counts, `settling` what may still pass by itself.
 
-    `open_for`: for how many looks in a row no more than allowed had lasted for its settling time; `clear_for`: for how
-    many the look was clear. `blamed` and `unmet` are what closed the latest look that was not clear.
+    `bearable`: no more counts than is allowed. `steady_for`: for how many looks in a row no more had lasted for its
+    settling time; `clear_for`: for how many the look was clear. `blamed` and `unmet` are what counted when it was not
+    bearable last.
     """
 
     numbers: Mapping[str, int]
@@ -95,7 +98,8 @@ class Look:
     settling: tuple[Worsening, ...]
     objections: tuple[Objection, ...]
     looked: int
-    open_for: int
+    bearable: bool
+    steady_for: int
     clear_for: int
     blamed: tuple[Worsening, ...] = ()
     unmet: tuple[Objection, ...] = ()
@@ -112,6 +116,8 @@ class Look:
 
     def __str__(self) -> str:
         texts = [*_unmet_texts(self.objections), *(item.message for item in (*self.worse, *self.settling))]
+        if not texts:
+            return f"the cluster is as in the picture; {counted(self.clear_for, 'clear look')} so far"
         number = len(self.worse) + len(self.settling)
         head = f"{counted(number, 'thing')} worse than in the picture, {len(self.settling)} of them may still settle"
         return "; ".join([head, *_first(texts, MESSAGES_IN_HEARTBEAT)])
@@ -120,39 +126,41 @@ class Look:
 class Watcher:
     """Looks at the cluster again and again, and keeps in mind since when it has seen what."""
 
-    def __init__(self, question: Question, before: Picture, client: KubernetesClient, call: Call) -> None:
+    def __init__(self, question: Question, before: Picture, take: Callable[[], Picture], call: Call) -> None:
         self.question = question
         self.before = before
-        self._client = client
+        self._take = take  # a picture of now
         self._call = call
         self._seen: dict[str, float] = {}
         self._awaited: set[str] | None = None  # marks that have been there since the first look
         self._looked_at = call.clock.now()
         self._told: dict[str, str] = {}
-        self._last = Look({}, (), (), (), looked=0, open_for=0, clear_for=0)
+        self._last = Look({}, (), (), (), looked=0, bearable=True, steady_for=0, clear_for=0)
 
     def look(self) -> Look:
         """Take a picture of now and compare it."""
-        now = take_picture(self._client, cluster=self.before.cluster, taken=self._call.clock.timestamp())
+        now = self._take()
         found = compare(self.before, now, self.question.terms, self._aged())
         self._seen = remembered(self._seen, found)
         self._awaited = self._seen.keys() & (self._seen.keys() if self._awaited is None else self._awaited)
         lasting = [item for item in found if item.settled]
         worse = [item for item in found if item.settled or self._awaited.intersection(item.marks)]
         unmet = tuple(objections(self.question.gates, self.before, now))
-        exceeded = self.question.terms.exceeded
-        clear = not (exceeded(worse) or unmet)
-        still_open = not (exceeded(lasting) or unmet)
+        broken = [item for item in found if item in worse or item.kind not in PASSING]
+        steady, bearable, clear = (
+            not (self.question.terms.exceeded(some) or unmet) for some in (lasting, worse, broken)
+        )
         self._last = Look(
             numbers=now.numbers,
             worse=tuple(worse),
             settling=tuple(item for item in found if item not in worse),
             objections=unmet,
             looked=self._last.looked + 1,
-            open_for=self._last.open_for + 1 if still_open else 0,
+            bearable=bearable,
+            steady_for=self._last.steady_for + 1 if steady else 0,
             clear_for=self._last.clear_for + 1 if clear else 0,
-            blamed=self._last.blamed if clear else tuple(worse),
-            unmet=self._last.unmet if clear else unmet,
+            blamed=self._last.blamed if bearable else tuple(worse),
+            unmet=self._last.unmet if bearable else unmet,
         )
         self._tell(lasting, unmet)
         return self._last
@@ -183,58 +191,65 @@ def health_gate(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, c
     question = Question.of(params)
     place = place_of(params, aws, client, call)
     cluster = cluster_uid(client)
+
+    def take() -> Picture:
+        return take_picture(client, cluster=cluster, taken=call.clock.timestamp(), run=params["run_id"])
+
     if params["state"] == "taken":
-        return _take(params, place, cluster, client, call)
+        known = None if params["force"] else find_picture(place, cluster)
+        return keep_picture(params["run_id"], known, take, place, call)
     before = find_picture(place, cluster)
     if before is None and call.check_mode:
         # The task before this one, which takes the picture, has taken none either.
-        before = take_picture(client, cluster=cluster, taken=call.clock.timestamp())
+        before = take()
     if before is None:
         raise PictureError(
             f"There is no picture to compare with: {place.name} does not exist",
             reason="picture_missing",
             remedy="Take one first, with state: taken",
         )
-    return _pass(params, Watcher(question, before, client, call), client, call)
+    watcher = Watcher(question, before, take, call)
+    return pass_gate(watcher, call, params["timeout"], params["poll_seconds"], lambda: client.answered)
 
 
-def _take(
-    params: Mapping[str, Any], place: PicturePlace, cluster: str, client: KubernetesClient, call: Call
+def keep_picture(
+    run: str, known: Picture | None, take: Callable[[], Picture], place: PicturePlace, call: Call
 ) -> dict[str, Any]:
-    """Take the picture, unless that of this run is there already: the run that goes on keeps its beginning."""
-    run = params["run_id"]
-    known = None if params["force"] else find_picture(place, cluster)
-    keep = known is not None and run in ("", known.run)
-    picture = known if keep else take_picture(client, cluster=cluster, taken=call.clock.timestamp(), run=run)
-    if not keep and not call.check_mode:
+    """Take the picture, unless that of this run is `known` already: a run that goes on keeps its own beginning."""
+    if known is not None and run in ("", known.run):
+        return {"changed": False, "taken": known.taken, "place": place.name, "numbers": known.numbers}
+    picture = take()
+    if not call.check_mode:
         place.write(picture.to_json().encode())
         text = f"picture taken: {_numbers_told(picture.numbers)}"
         call.journal.write("picture", text=text, place=place.name, **picture.numbers)
-    return {"changed": not keep, "taken": picture.taken, "place": place.name, "numbers": picture.numbers}
+    return {"changed": True, "taken": picture.taken, "place": place.name, "numbers": picture.numbers}
 
 
-def _pass(params: Mapping[str, Any], watcher: Watcher, client: KubernetesClient, call: Call) -> dict[str, Any]:
-    """Watch until the gate opens. In check mode: one look, whatever it sees."""
-    question = watcher.question
+def pass_gate(
+    watcher: Watcher, call: Call, timeout: float, poll_seconds: float, connected: Callable[[], bool]
+) -> dict[str, Any]:
+    """Watch until the gate opens; raises EvergreenError where it does not. In check mode: one look, and no failure."""
+    looks = watcher.question.looks
     if call.check_mode:
         look = watcher.look()
         return _outcome(watcher, look, passed=look.clear_for > 0)
     try:
         look = wait_patiently(
             watcher.look,
-            lambda seen: seen.clear_for >= question.looks,
+            lambda seen: seen.clear_for >= looks,
             call=call,
-            deadline=Deadline(call.clock, params["timeout"]),
-            interval=params["poll_seconds"],
+            deadline=Deadline(call.clock, timeout),
+            interval=poll_seconds,
             heartbeat=Heartbeat(call),
             describe=str,
-            connected=lambda: client.answered,
+            connected=connected,
         )
     except WaitTimeout as late:
         look = late.last
-        # Its time may be over because of what came and went; then it is enough that nothing lasted.
-        if not look.clear_for or look.open_for < min(question.looks, look.looked):
-            raise gate_closed(watcher, look, params["timeout"]) from None
+        # What comes and goes may have taken all the time; then it is enough that nothing lasted.
+        if not look.bearable or look.steady_for < min(looks, look.looked):
+            raise gate_closed(watcher, look, timeout) from None
     call.journal.write("passed", text=f"gate passed after {counted(look.looked, 'look')}", looked=look.looked)
     return _outcome(watcher, look, passed=True)
 
@@ -259,8 +274,8 @@ def gate_closed(watcher: Watcher, look: Look, timeout: float) -> EvergreenError:
     else:
         head = "The cluster is not as its operator wants it"
     when = f"after {timeout:g} s"
-    if look.clear_for:
-        when += f", of which the last looks were clear, but not {watcher.question.looks} in a row"
+    if look.bearable:
+        when += f", and not for {counted(watcher.question.looks, 'look')} in a row otherwise"
     blamed = {"worse": [item.as_data() for item in look.blamed], "unmet": [item.as_data() for item in look.unmet]}
     return EvergreenError(
         f"{head} {when}: {'; '.join(texts)}",
