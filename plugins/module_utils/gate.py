@@ -119,8 +119,8 @@ class Worsening:
 def compare(before: Picture, now: Picture, terms: Terms, seen: Mapping[str, float] | None = None) -> list[Worsening]:
     """What is worse now than before, the worst first: critical namespaces, then by kind, then by name.
 
-    `seen`: for how many seconds each mark has been among what was worse, for those who look again and again. It counts
-    where the API does not say since when a thing is as it is, or where its clock and ours differ.
+    `seen`: for how many seconds each mark has been among what was worse, for those who look again and again: the API
+    does not say of everything since when it is as it is.
     """
     comparison = _Comparison(_without_ignored(before, terms), _without_ignored(now, terms), terms, seen or {})
     nodes = comparison.nodes()
@@ -146,6 +146,8 @@ class _Comparison:
         self.terms = terms
         self.seen = seen
         self.at = seconds_of(now.taken)
+        # The API server's clock, as far as the picture tells it: never ahead of it, whatever our own says.
+        self.newest = max((seconds_of(item.created) for item in (*now.pods, *now.nodes)), default=0)
         self.elapsed = max(0, self.at - seconds_of(before.taken))
         self.nodes_before = {node.name: node for node in before.nodes}
 
@@ -305,8 +307,8 @@ class _Comparison:
         return pod.since or moment_of(self.at - self.seen.get(pod.uid, 0.0))
 
     def _settled(self, since: str, mark: str) -> bool:
-        lasted = max(self.at - seconds_of(since) if since else 0, self.seen.get(mark, 0.0))
-        return lasted >= self.terms.settle_seconds
+        lasted = self.newest - seconds_of(since) if since else 0
+        return max(lasted, self.seen.get(mark, 0.0)) >= self.terms.settle_seconds
 
 
 def object_of(pod: PodState) -> str:

@@ -202,9 +202,10 @@ def health_gate(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, c
     if before is None and call.check_mode:
         # The task before this one, which takes the picture, has taken none either.
         before = take()
-    if before is None:
+    if before is None or params["run_id"] not in ("", before.run):
+        why = f"is of run {before.run or 'unknown'}" if before else "does not exist"
         raise PictureError(
-            f"There is no picture to compare with: {place.name} does not exist",
+            f"There is no picture to compare with: {place.name} {why}",
             reason="picture_missing",
             remedy="Take one first, with state: taken",
         )

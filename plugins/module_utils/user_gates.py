@@ -93,7 +93,7 @@ def _parsed(number: int, entry: Mapping[str, Any]) -> UserGate:
         ) from error
     for name, arguments in _calls(expression.parsed):
         _check_call(name, arguments, Functions.FUNCTION_TABLE, f"the expression '{text}' of {gate}")
-    return UserGate(entry["name"], expression, text, entry.get("message") or "")
+    return UserGate(entry["name"], expression, text, entry.get("msg") or "")
 
 
 def _calls(tree: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

@@ -68,8 +68,8 @@ options:
         default: evergreen.eks
   run_id:
     description:
-      - The run that the picture is taken for. A picture of another run is replaced.
-      - Without it any picture that is there is kept.
+      - The run that the picture is taken for. A picture of another run is replaced, and not compared with.
+      - Without it any picture that is there will do.
     type: str
     default: ''
   force:
@@ -137,7 +137,7 @@ options:
             C(ready), C(updated), C(may_lack) (while it is updated) and C(labels).
         type: str
         required: true
-      message:
+      msg:
         description: What to say when it is not met. Without it what the expression answered.
         type: str
   looks:
@@ -216,7 +216,7 @@ EXAMPLES = r"""
     gates:
       - name: the shop is open
         expression: length(pods[?namespace=='shop' && labels.app=='checkout' && ready]) >= `3`
-        message: The shop needs three pods of checkout that are Ready.
+        msg: The shop needs three pods of checkout that are Ready.
       - name: nobody cordons more nodes than we do
         expression: length(nodes[?cordoned]) <= `2`
       - name: every node has the new kubelet or the old one
@@ -331,8 +331,8 @@ reason:
   description:
     - Why the module failed, as one word. V(gate_closed), more is worse than is allowed; V(user_gate), one of O(gates)
       is not met.
-    - V(picture_missing), there is none yet; V(picture_foreign), it shows another cluster; V(picture_unreadable),
-      V(picture_newer) and V(picture_unwritable).
+    - V(picture_missing), there is none of this run yet; V(picture_foreign), it shows another cluster;
+      V(picture_unreadable), V(picture_newer) and V(picture_unwritable).
     - V(invalid_input), V(missing_library), those of the store, like V(checkpoint_unwritable), and those of the
       connections, like V(kubernetes_forbidden).
   returned: failure
@@ -356,7 +356,7 @@ IGNORE = {"namespace": {"type": "str"}, "selector": {"type": "str"}}
 GATES = {
     "name": {"type": "str", "required": True},
     "expression": {"type": "str", "required": True},
-    "message": {"type": "str"},
+    "msg": {"type": "str"},
 }
 
 

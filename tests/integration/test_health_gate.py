@@ -215,7 +215,7 @@ def test_what_was_bad_before_is_not_held_against_anybody(world: World, picture: 
 def two_gates(expression: str) -> list[dict[str, str]]:
     return [
         {"name": "web is there", "expression": "length(pods[?labels.app=='web' && ready]) == `2`"},
-        {"name": "mine", "expression": expression, "message": "Ask the shop team."},
+        {"name": "mine", "expression": expression, "msg": "Ask the shop team."},
     ]
 
 
@@ -279,6 +279,7 @@ def test_the_picture_of_a_rollout_is_with_its_checkpoint(
     assert kept(world)
     assert not beside_checkpoint(world, store, "taken", run_id="run-1")["changed"]
     assert beside_checkpoint(world, store, "passed", run_id="run-1")["passed"]
+    assert beside_checkpoint(world, store, "passed", run_id="run-2")["reason"] == "picture_missing"
     maps = {call.target for call in world.record.calls(author=TOOL) if call.operation.endswith(" configmaps")}
     named = {name.replace("GROUP", "shared") for name in objects_of_limited_rules("configmaps", store)}
     assert maps <= named

@@ -179,7 +179,7 @@ def test_more_than_allowed(now: Sequence[Any], allowed: int, exceeded: bool) -> 
         (pending(since="2026-11-21T01:57:00Z"), {}, True),
         (pending(since=JUST_NOW), {"uid-of-web-1": 120.0}, True),
         (pending(since=JUST_NOW), {"uid-of-web-2": 120.0}, False),
-        (pending(since="2026-11-21T02:10:00Z"), {}, False),  # the clocks differ
+        (pending(since="2026-11-21T02:10:00Z"), {}, False),  # the clocks of a node and of the API server differ
         (pod("web-1", CRASH, since=JUST_NOW), {}, False),
         (pod(restarts=9, since=JUST_NOW), {}, True),  # which do not pass
         (node(ready=False, since=JUST_NOW), {}, False),
@@ -190,8 +190,17 @@ def test_more_than_allowed(now: Sequence[Any], allowed: int, exceeded: bool) -> 
     ],
 )
 def test_what_has_lasted_for_its_settling_time(item: Any, seen: dict[str, float], settled: bool) -> None:
-    (found,) = compare(picture(workload()), picture(item, taken=NOW), TERMS, seen)
+    other = pod("other", owner="", created=NOW)
+    (found,) = compare(picture(workload()), picture(item, other, taken=NOW), TERMS, seen)
     assert found.settled is settled
+
+
+@pytest.mark.parametrize("ours", ["2026-11-21T01:40:00Z", NOW, "2026-11-21T09:00:00Z"])
+def test_how_long_it_has_lasted_is_told_by_the_clock_of_the_api_server_and_not_by_ours(ours: str) -> None:
+    new = pod("other", owner="", created="2026-11-21T02:00:00Z")
+    for since, settled in (("2026-11-21T01:58:00Z", True), ("2026-11-21T01:58:01Z", False)):
+        (found,) = compare(picture(), picture(pending(since=since), new, taken=ours), TERMS)
+        assert found.settled is settled
 
 
 def test_a_pod_that_has_just_come_does_not_hide_that_its_workload_is_short_for_long() -> None:
@@ -292,7 +301,7 @@ def test_the_result_says_who() -> None:
         "is": "2 pods more: CrashLoopBackOff",
         "since": "2026-11-21T01:30:00Z",
         "message": found.message,
-        "settled": True,
+        "settled": False,
         "critical": False,
         "pods": ["shop/web-1", "shop/web-2"],
     }

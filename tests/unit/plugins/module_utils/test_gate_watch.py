@@ -166,7 +166,7 @@ def test_the_first_few_are_named_in_the_message_and_all_in_the_result() -> None:
 
 
 def gates(*expressions: str) -> list[dict[str, Any]]:
-    return [{"name": text, "expression": text, "message": None} for text in expressions]
+    return [{"name": text, "expression": text, "msg": None} for text in expressions]
 
 
 def test_a_condition_that_is_not_met_closes_the_gate() -> None:
@@ -199,9 +199,9 @@ def test_the_journal_has_one_line_for_each_change_and_heartbeats(tmp_path: Path)
     looks = [ill, ill, ill, ill, ill, ill, [], [], []]
     Watched(*looks, journal=str(path), gates=gates("length(pods) <= `1`"), settle_seconds=10.0).passed()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["kind"] for line in lines] == ["worse", "waiting", "better", "waiting", "passed"]
-    assert lines[0]["text"].startswith("Deployment shop/web has 1 pod (web-1) in a crash loop")
-    assert lines[1]["text"].startswith("1 thing worse than in the picture, 0 of them may still settle; Deployment")
+    assert [line["kind"] for line in lines] == ["waiting", "worse", "better", "waiting", "passed"]
+    assert lines[0]["text"].startswith("1 thing worse than in the picture, 0 of them may still settle; Deployment")
+    assert lines[1]["text"].startswith("Deployment shop/web has 1 pod (web-1) in a crash loop")
     assert lines[2]["text"] == "Deployment shop/web is no worse any more"
     assert lines[3]["text"] == "the cluster is as in the picture; 1 clear look so far"
     assert lines[4]["text"] == "gate passed after 9 looks"

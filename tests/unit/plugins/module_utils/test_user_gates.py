@@ -20,7 +20,7 @@ AFTER = picture(node("n2"), pod("web-3", node="n2"), workload(ready=1), taken=NO
 
 
 def gate(expression: str, name: str = "mine", message: str | None = None) -> dict[str, Any]:
-    return {"name": name, "expression": expression, "message": message}
+    return {"name": name, "expression": expression, "msg": message}
 
 
 def answers(expression: str) -> list[str]:
@@ -108,7 +108,7 @@ def test_the_examples_of_the_documentation_work() -> None:
     shop = [pod(f"checkout-{number}", owner="Deployment/checkout") for number in range(3)]
     well = picture(node(), *shop)
     assert len(written) == 4
-    gates = parse_gates([{"message": None, **entry} for entry in written])
+    gates = parse_gates([{"msg": None, **entry} for entry in written])
     assert objections(gates, well, well) == []
     ill = picture(*(node(f"n{number}", cordoned=True, version="v1.32.9") for number in range(3)))
     assert [objection.name for objection in objections(gates, well, ill)] == [gate.name for gate in gates]
