@@ -57,7 +57,7 @@ class FileStore:
     def save(self, checkpoint: Checkpoint) -> None:
         content = checkpoint.to_json().encode()
         with self._alone():
-            self._sweep()
+            self._sweep(self.path)
             self._refuse_another_version()
             handle, name = tempfile.mkstemp(prefix=f"{self.path.name}.", suffix=SCRAP, dir=str(self._folder))
             try:
@@ -87,7 +87,8 @@ class FileStore:
         return self._read(self._picture)
 
     def keep_picture(self, content: bytes) -> None:
-        with self._writing(self._picture):
+        with self._alone():
+            self._sweep(self._picture)
             replace_privately(self._picture, content)
 
     def stop_request(self) -> Optional[str]:
@@ -121,9 +122,9 @@ class FileStore:
         if _digest(self._read(self.path)) != self._seen:
             raise CheckpointConflict(self.place)
 
-    def _sweep(self) -> None:
+    def _sweep(self, path: Path) -> None:
         """Take away what a killed writer left half written: whoever has the lock is the only one who writes."""
-        for scrap in self._folder.glob(f"{self.path.name}.*{SCRAP}"):
+        for scrap in self._folder.glob(f"{path.name}.*{SCRAP}"):
             scrap.unlink(missing_ok=True)
 
     @contextmanager

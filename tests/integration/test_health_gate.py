@@ -318,3 +318,12 @@ def test_a_missing_right_is_named(world: World, picture: Path) -> None:
     answer = gate(world, "taken", picture=str(picture))
     assert answer["failed"] and answer["reason"] == "kubernetes_forbidden"
     assert "Grant the verb list on deployments.apps" in answer["msg"] and not picture.exists()
+
+
+@pytest.mark.scenario(SMALL, speed=FAST)
+def test_as_a_task_it_answers_the_same(world: World, picture: Path) -> None:
+    options = {"cluster_name": world.scenario.cluster, "picture": str(picture), "poll_seconds": 0.1, "timeout": 2}
+    assert world.task("evergreen.eks.health_gate", {**options, "state": "taken"})["changed"]
+    gates = [{"name": "mine", "expression": "length(nodes) > `2`"}]
+    answer = world.task("evergreen.eks.health_gate", {**options, "state": "passed", "gates": gates})
+    assert answer["failed"] and answer["reason"] == "user_gate" and answer["looked"] > 3
