@@ -51,6 +51,10 @@ KIND_OF_REASON = {
 }
 # Whose finished pods are replaced: what counts then is how many of them are Ready.
 REPLACED_BY = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController")
+# Pods that failed because their node went, or had no room: their Jobs make new ones (pkg/kubelet/eviction,
+# pkg/kubelet/nodeshutdown, pkg/kubelet/preemption).
+DISRUPTED = {"Evicted", "Terminated", "NodeShutdown", "NodeAffinity", "NodeLost", "Preempting"}
+JOBS = ("Job ", "CronJob ")
 # A container that crashes is restarted after five minutes at the latest, and is trusted again once it has run for ten
 # (pkg/kubelet, MaxContainerBackOff and twice that): one that has ended within so many seconds is in a crash loop.
 UNSTEADY_SECONDS = 600
@@ -181,9 +185,11 @@ class _Comparison:
         worse = []
         for name, pods in current.items():
             siblings = then.get(name, [])
-            ill = self._complaints_now(pods, siblings)
-            was_ill = self._complaints_before(siblings) if ill else []
-            added = newly_ill(ill, was_ill)
+            ill = self._complaints_now(not_made_up_for(pods), siblings)
+            was_ill = self._complaints_before(not_made_up_for(siblings)) if ill else []
+            # What a Job has failed with stays, one pod for each attempt: one says as much as all of them.
+            excused = name.startswith(JOBS) and bool(_split(was_ill)[0])
+            added = [] if excused else newly_ill(ill, was_ill)
             if added:
                 worse.append(self._pods(name, added, len(was_ill)))
         return worse
@@ -204,7 +210,7 @@ class _Comparison:
         for pod in pods:
             kind = ailment(pod)
             risen = pod.restarts - restarts.get(pod.uid, 0)
-            if kind in ("", "pod_pending") and risen > tolerated and not pod.leaving:
+            if kind in ("", "pod_pending") and risen > tolerated and _lives(pod):
                 kind = "pod_restarts"
             if kind:
                 complaints.append((kind, pod))
@@ -218,12 +224,14 @@ class _Comparison:
     def _complaints_before(self, pods: Iterable[PodState]) -> list[Complaint]:
         """The same then. Between two crashes a container runs: that does not make it well."""
         since = moment_of(seconds_of(self.before.taken) - UNSTEADY_SECONDS)
-        kinds = [(ailment(pod), pod) for pod in pods]
-        return [
-            ("pod_restarts" if pod.restarted > since and kind in ("", "pod_pending") else kind, pod)
-            for kind, pod in kinds
-            if kind or (pod.restarted > since and not pod.leaving)
-        ]
+        complaints = []
+        for pod in pods:
+            kind = ailment(pod)
+            if kind in ("", "pod_pending") and pod.restarted > since and _lives(pod):
+                kind = "pod_restarts"
+            if kind:
+                complaints.append((kind, pod))
+        return complaints
 
     def _pods(self, name: str, added: Sequence[Complaint], was_ill: int) -> Worsening:
         kind = added[0][0]
@@ -323,10 +331,17 @@ def ailment(pod: PodState) -> str:
         return ""
     kinds = [KIND_OF_REASON[reason] for reason in pod.reasons if reason in KIND_OF_REASON]
     if pod.phase == "Failed":
-        return "pod_error" if kinds and not pod.owner.startswith(REPLACED_BY) else ""
+        excused = pod.owner.startswith(REPLACED_BY) or DISRUPTED.intersection(pod.reasons)
+        return "pod_error" if kinds and not excused else ""
     if kinds:
         return min(kinds, key=RANK.__getitem__)
     return "pod_pending" if pod.phase == "Pending" else ""
+
+
+def not_made_up_for(pods: Sequence[PodState]) -> list[PodState]:
+    """The pods of one object, without those that failed and were followed by one that did better."""
+    better = max((pod.created for pod in pods if pod.phase == "Succeeded" or pod.ready), default="")
+    return [pod for pod in pods if pod.phase != "Failed" or pod.created >= better]
 
 
 def newly_ill(ill: Sequence[Complaint], was_ill: Sequence[Complaint]) -> list[Complaint]:
@@ -348,6 +363,10 @@ def newly_ill(ill: Sequence[Complaint], was_ill: Sequence[Complaint]) -> list[Co
         *added(broken, len(broken) - len(broken_before)),
         *added(pending, len(pending) - len(pending_before) - spare),
     ]
+
+
+def _lives(pod: PodState) -> bool:
+    return pod.phase not in ("Succeeded", "Failed") and not pod.leaving
 
 
 def _split(complaints: Iterable[Complaint]) -> tuple[list[Complaint], list[Complaint]]:

@@ -36,6 +36,10 @@ def pending(name: str = "web-1", *reasons: str, **changes: Any) -> Any:
     return pod(name, *reasons, **{"phase": "Pending", "node": "", **changes})
 
 
+def failed(name: str, *reasons: str, **changes: Any) -> Any:
+    return pod(name, *(reasons or ("Error",)), owner="CronJob/report", phase="Failed", **changes)
+
+
 WEB = "Deployment shop/web"
 
 
@@ -67,6 +71,22 @@ WEB = "Deployment shop/web"
         ([], [pod("report", "Completed", owner="Job/report", phase="Succeeded")], []),
         ([], [pod("report", "Evicted", owner="Job/report", phase="Failed")], []),
         ([pod()], [pod(), pod("web-2", "Error", phase="Failed")], []),
+        ([], [failed("a", "Terminated", "Error")], []),
+        ([], [pod("report", owner="Job/report", phase="Succeeded", restarts=9)], []),
+        # ... and are tried again
+        ([], [failed("a"), pod("b", owner="CronJob/report", phase="Succeeded", created=JUST_NOW)], []),
+        ([], [failed("a"), pod("b", owner="CronJob/report", created=JUST_NOW)], []),
+        (
+            [],
+            [failed("a", created=JUST_NOW), pod("b", owner="CronJob/report", phase="Succeeded")],
+            [("pod_error", "CronJob shop/report")],
+        ),
+        ([failed("a")], [failed("b"), failed("c"), failed("d")], []),
+        (
+            [failed("a"), pod("b", owner="CronJob/report", phase="Succeeded", created=JUST_NOW)],
+            [failed("c")],
+            [("pod_error", "CronJob shop/report")],
+        ),
         # who they are: a workload, under whatever name its pods run, or themselves
         ([pod("web-1", CRASH)], [pod("web-9", CRASH)], []),
         ([pod("web-1", CRASH)], [pod("web-9", BACKOFF)], []),
