@@ -24,7 +24,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.store import (
     journal_path,
     refuse_lost_state,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.stores import store_of
+from ansible_collections.evergreen.eks.plugins.module_utils.stores import STORE_OPTIONS, store_of
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, waiting_argument_spec
 
 
@@ -32,18 +32,7 @@ def state_argument_spec(**own: Any) -> dict[str, Any]:
     """The options of doc fragment C(evergreen.eks._state), the connection's and the module's own."""
     return kubernetes_argument_spec(
         asg_name={"type": "str", "required": True},
-        state={
-            "type": "dict",
-            "default": {},
-            "apply_defaults": True,
-            "options": {
-                "store": {"type": "str", "choices": ["file", "configmap", "s3"], "default": "file"},
-                "dir": {"type": "path"},
-                "namespace": {"type": "str", "default": "kube-system"},
-                "bucket": {"type": "str"},
-                "prefix": {"type": "str", "default": "evergreen.eks"},
-            },
-        },
+        state={"type": "dict", "default": {}, "apply_defaults": True, "options": STORE_OPTIONS},
         **waiting_argument_spec(),
         **own,
     )

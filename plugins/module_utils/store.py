@@ -45,7 +45,7 @@ class Place:
 
 
 class Store(Protocol):
-    """The checkpoint of one node group, and the request to stop its run.
+    """The checkpoint of one node group, the picture of the cluster at its start, and the request to stop its run.
 
     A store remembers the version that it last saw, at C(load) or C(save), and writes only over that: what somebody
     else wrote meanwhile is never overwritten (CheckpointConflict). Before the first look it expects to find nothing.
@@ -67,6 +67,16 @@ class Store(Protocol):
 
     def archive(self, run_id: str) -> str:
         """Put the checkpoint aside, for people to read; answers where it is then. Raises CheckpointConflict."""
+
+    def picture(self) -> Optional[bytes]:
+        """The picture of the cluster that was last kept here, or None."""
+
+    def keep_picture(self, content: bytes) -> None:
+        """Replace the picture in one step, whatever becomes of the checkpoint meanwhile.
+
+        It stands beside the checkpoint and not in it, because it is large and written once, where the checkpoint is
+        written at every stage.
+        """
 
     def stop_request(self) -> Optional[str]:
         """Who asked when that the run of this group stops; None where nobody did."""

@@ -11,7 +11,7 @@ import gzip
 import re
 import zlib
 from hashlib import sha256
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
@@ -22,6 +22,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call,
 CHECKPOINT = "checkpoint"  # key of an unfinished run
 FINISHED = "finished"  # key of the last run, until the next one begins
 PACKED = ".gz"
+PICTURE = "picture.gz"  # of the cluster at the start of the last run; always packed, to leave room for the checkpoint
 # Longer documents are packed: the server takes 1 MiB, and people can read what is not packed.
 LONGEST_PLAIN = 512 * 1024
 
@@ -63,6 +64,15 @@ class ConfigMapStore(RemoteStore):
         """In the same ConfigMap, under the key C(finished): one step, and no right to delete is needed."""
         self._seen = self._swap(self._seen, self._put_aside, None)
         return f"{self.place}, key {FINISHED}"
+
+    def picture(self) -> Optional[bytes]:
+        """In the same ConfigMap, packed, under the key C(picture.gz): no further name has to be allowed."""
+        found = self._request(self._find, "read") or {}
+        packed = (found.get("binaryData") or {}).get(PICTURE)
+        return None if packed is None else _unzipped(packed)
+
+    def keep_picture(self, content: bytes) -> None:
+        self._write_beside(lambda seen: self._write_picture(seen, content))
 
     def stop_request(self) -> Optional[str]:
         """The annotation C(evergreen.eks/stop)."""
@@ -115,14 +125,16 @@ class ConfigMapStore(RemoteStore):
         return manifest
 
     def _annotate(self, key: str, value: Optional[str]) -> None:
-        """Set an annotation, or take it off; whatever becomes of the checkpoint meanwhile."""
+        """Set an annotation, or take it off."""
+        self._write_beside(lambda seen: self._write_annotation(seen, key, value))
+
+    def _write_beside(self, write: Callable[[Seen], Seen]) -> None:
+        """Write something else than the checkpoint, whatever becomes of that meanwhile."""
         deadline = Deadline(self._call.clock, self._call.patience(self._poll_seconds))
         while True:
             seen = self._request(self._look, "read")
-            if seen.version is None and value is None:
-                return
             try:
-                now = self._swap(seen, lambda seen: self._write_annotation(seen, key, value), seen.content)
+                now = self._swap(seen, write, seen.content)
                 break
             except CheckpointConflict:  # a run has saved its progress between the look and the write
                 if deadline.expired():
@@ -138,6 +150,12 @@ class ConfigMapStore(RemoteStore):
         manifest["metadata"]["annotations"] = {
             name: text for name, text in {**annotations, key: value}.items() if text is not None
         }
+        return Seen(seen.content, self._write(manifest))
+
+    def _write_picture(self, seen: Seen, content: bytes) -> Seen:
+        manifest = self._manifest(seen.version)
+        packed = base64.b64encode(gzip.compress(content, mtime=0)).decode()
+        manifest["binaryData"] = {**(manifest.get("binaryData") or {}), PICTURE: packed}
         return Seen(seen.content, self._write(manifest))
 
     def _moved(self, error: KubernetesError, seen: Seen) -> bool:
@@ -191,6 +209,10 @@ def _unpacked(manifest: Manifest, key: str) -> Optional[bytes]:
     if packed is None:
         text = (manifest.get("data") or {}).get(key)
         return None if text is None else text.encode()
+    return _unzipped(packed)
+
+
+def _unzipped(packed: str) -> bytes:
     raw = base64.b64decode(packed)
     try:
         return gzip.decompress(raw)

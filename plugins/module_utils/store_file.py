@@ -17,6 +17,7 @@ from typing import Iterator, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.private_file import replace_privately
 from ansible_collections.evergreen.eks.plugins.module_utils.store import (
     CheckpointConflict,
     Place,
@@ -40,6 +41,7 @@ class FileStore:
         self._folder = cluster_folder(directory, where)
         self._file = partial(file_of, directory, where)
         self._stop = self._file(".stop")
+        self._picture = self._file(".picture")
         self.path = self._file(".json")
         self._seen = ""  # digest of the bytes that we last saw; "" = no file
 
@@ -55,7 +57,7 @@ class FileStore:
     def save(self, checkpoint: Checkpoint) -> None:
         content = checkpoint.to_json().encode()
         with self._alone():
-            self._sweep()
+            self._sweep(self.path)
             self._refuse_another_version()
             handle, name = tempfile.mkstemp(prefix=f"{self.path.name}.", suffix=SCRAP, dir=str(self._folder))
             try:
@@ -79,6 +81,15 @@ class FileStore:
             self._seen = _digest(None)
             self._sync_folder()
         return str(done)
+
+    def picture(self) -> Optional[bytes]:
+        """The content of the file C(<group>.picture)."""
+        return self._read(self._picture)
+
+    def keep_picture(self, content: bytes) -> None:
+        with self._alone():
+            self._sweep(self._picture)
+            replace_privately(self._picture, content)
 
     def stop_request(self) -> Optional[str]:
         """The content of the file C(<group>.stop)."""
@@ -111,9 +122,9 @@ class FileStore:
         if _digest(self._read(self.path)) != self._seen:
             raise CheckpointConflict(self.place)
 
-    def _sweep(self) -> None:
+    def _sweep(self, path: Path) -> None:
         """Take away what a killed writer left half written: whoever has the lock is the only one who writes."""
-        for scrap in self._folder.glob(f"{self.path.name}.*{SCRAP}"):
+        for scrap in self._folder.glob(f"{path.name}.*{SCRAP}"):
             scrap.unlink(missing_ok=True)
 
     @contextmanager

@@ -54,6 +54,13 @@ class S3Store(RemoteStore):
         self._seen = self._swap(self._seen, self._delete, None)
         return f"s3://{self._bucket}/{done}"
 
+    def picture(self) -> Optional[bytes]:
+        """The object C(<group>.picture)."""
+        return self._request(lambda: self._get(f"{self._base}.picture"), "read").content
+
+    def keep_picture(self, content: bytes) -> None:
+        self._request(lambda: self._write(f"{self._base}.picture", content), "written")
+
     def stop_request(self) -> Optional[str]:
         """The object C(<group>.stop)."""
         found = self._request(lambda: self._get(f"{self._base}.stop"), "read")

@@ -16,6 +16,15 @@ from ansible_collections.evergreen.eks.plugins.module_utils.store_file import Fi
 from ansible_collections.evergreen.eks.plugins.module_utils.store_s3 import S3Store
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
+#: the options of the dictionary that names a store
+STORE_OPTIONS: Mapping[str, Any] = {
+    "store": {"type": "str", "choices": ["file", "configmap", "s3"], "default": "file"},
+    "dir": {"type": "path"},
+    "namespace": {"type": "str", "default": "kube-system"},
+    "bucket": {"type": "str"},
+    "prefix": {"type": "str", "default": "evergreen.eks"},
+}
+
 
 def store_of(
     state: Mapping[str, Any], place: Place, aws: Aws, client: KubernetesClient, call: Call, poll_seconds: float

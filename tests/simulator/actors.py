@@ -184,6 +184,11 @@ class Actors:
         """Somebody deletes a whole node group."""
         self._aws(SOMEBODY)("autoscaling").delete_auto_scaling_group(AutoScalingGroupName=group, ForceDelete=True)
 
+    def scale(self, workload: str, replicas: int, namespace: str = "default", kind: str = "deployments") -> None:
+        """Somebody scales a workload."""
+        path = f"/apis/apps/v1/namespaces/{namespace}/{kind}/{workload}"
+        self._kubernetes(SOMEBODY).patch(path, {"spec": {"replicas": replicas}})
+
     def cordon(self, node: str, unschedulable: bool = True) -> None:
         """Somebody cordons a node, or takes that back."""
         self._kubernetes(SOMEBODY).patch(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": unschedulable or None}})

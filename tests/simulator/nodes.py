@@ -22,7 +22,7 @@ from simulator.kubernetes import resources
 from simulator.kubernetes.client import ApiClient
 from simulator.kubernetes.errors import ApiError
 from simulator.kubernetes.store import Store
-from simulator.scenarios.model import GROUP_LABEL, NodeGroup, Scenario
+from simulator.scenarios.model import GROUP_LABEL, VERSION_LABEL, NodeGroup, Scenario
 
 Node = dict[str, Any]
 
@@ -73,12 +73,15 @@ class Machines:
         self._by_node: dict[str, Machine] = {}
         self._next_look = 0.0
         self.broken_groups: set[str] = set()  # node groups whose new machines never get Ready (a bad image)
+        self.frozen: set[str] = set()  # instances that hang: they run, but nothing on them answers or ends
         self.boot_seconds: dict[str, float] = {}  # node group -> boot time of its new machines, where it differs
 
     def machine_is_up(self, node_name: str) -> bool:
         """Whether the computer behind the Node of that name runs (asked by the simulated kubelets)."""
         machine = self._by_node.get(node_name)
-        return machine is not None and machine.running and machine.registered
+        if machine is None or machine.view.instance_id in self.frozen:
+            return False
+        return machine.running and machine.registered
 
     def instance_of(self, node_name: str) -> str | None:
         """The instance id behind the Node of that name."""
@@ -207,6 +210,7 @@ def new_node(view: InstanceView, group: NodeGroup, version: str, now: str) -> No
                 "topology.kubernetes.io/region": region,
                 "topology.kubernetes.io/zone": view.zone,
                 GROUP_LABEL: group.name,
+                **({VERSION_LABEL: view.version} if view.version else {}),
                 **group.labels,
             },
         },

@@ -21,7 +21,7 @@ from moto.ec2.models.instances import Instance
 from simulator.aws import scaling_rules as rules
 from simulator.aws import scaling_texts as texts
 from simulator.aws.agenda import Agenda
-from simulator.aws.ec2 import GROUP_TAG, Compute
+from simulator.aws.ec2 import GROUP_TAG, VERSION_TAG, Compute
 from simulator.aws.elb import Balancers
 from simulator.aws.scaling_model import Activity, Group, HookWait, Member, TemplateRef
 from simulator.aws.scaling_upkeep import Upkeep
@@ -129,7 +129,7 @@ class AutoScaling:
             configuration=None,
             weight=int(override.get("WeightedCapacity") or 1),
             weighted="WeightedCapacity" in override,
-            tags={**version.instance_tags, **tags},
+            tags={**version.instance_tags, **tags, VERSION_TAG: str(version.number)},
         )
 
     # ---- capacity

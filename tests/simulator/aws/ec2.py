@@ -25,6 +25,7 @@ from simulator.aws.timings import Timings
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 GROUP_TAG = "aws:autoscaling:groupName"
+VERSION_TAG = "aws:ec2launchtemplate:version"
 RESOLVE = "resolve:ssm:"
 
 
@@ -34,6 +35,7 @@ class InstanceView:
 
     instance_id: str
     group: str
+    version: str  # of the launch template; empty where it was launched without one
     zone: str
     state: str
     private_dns_name: str
@@ -80,9 +82,11 @@ class Compute:
 
     def _view(self, course: Course) -> InstanceView:
         instance = course.instance
+        tags = self.backend.tags.get(instance.id, {})
         return InstanceView(
             instance_id=instance.id,
-            group=self.backend.tags.get(instance.id, {}).get(GROUP_TAG, ""),
+            group=tags.get(GROUP_TAG, ""),
+            version=tags.get(VERSION_TAG, ""),
             zone=instance.availability_zone or "",
             state=instance.state,
             private_dns_name=instance.private_dns_name,

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 GROUP_LABEL = "example.com/node-group"  # on each Node: the name of its node group; workloads select by it
+VERSION_LABEL = "example.com/launch-version"  # on each Node: the version of the launch template, where it has one
 
 
 @dataclass(frozen=True)

@@ -126,3 +126,27 @@ def test_a_nonsense_duration_is_named(cluster: Cluster) -> None:
     run_pod(cluster, life={"starts-after": "soon"})
     with pytest.raises(ValueError, match='p: annotation simulator/starts-after is "soon"; give seconds or "never"'):
         cluster.after(1)
+
+
+@pytest.mark.parametrize(
+    ("life", "reason"),
+    [({"crashes-after": "5"}, "CrashLoopBackOff"), ({"image-pull-fails": "true"}, "ImagePullBackOff")],
+)
+def test_troubles_may_hold_on_some_nodes_only(life: dict[str, str], reason: str) -> None:
+    cluster = Cluster()
+    cluster.node("n1", labels={"version": "1"})
+    cluster.node("n2", labels={"version": "2"})
+    for name in ("n1", "n2"):
+        run_pod(cluster, f"on-{name}", nodeName=name, life={**life, "troubled-on": "version=2"})
+    cluster.after(10)
+    assert is_ready(cluster.get("pods", "on-n1"))
+    assert waiting_reason(cluster.get("pods", "on-n2")) == reason
+
+
+def test_a_pod_that_crashed_says_when_it_did_last(cluster: Cluster) -> None:
+    run_pod(cluster, life={"crashes-after": "30"})
+    (before,) = status_of(cluster.after(10).get("pods", "p"))["containerStatuses"]
+    assert before["lastState"] == {}
+    (after,) = status_of(cluster.after(60).get("pods", "p"))["containerStatuses"]
+    assert after["restartCount"] == 1 and after["lastState"]["terminated"]["exitCode"] == 1
+    assert after["lastState"]["terminated"]["finishedAt"] < cluster.clock.timestamp()

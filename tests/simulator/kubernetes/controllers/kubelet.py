@@ -25,6 +25,7 @@ from simulator.kubernetes.controllers.objects import (
     is_finished,
     is_terminating,
     key_of,
+    labels_of,
     node_of,
     seconds_of,
     status_of,
@@ -47,6 +48,8 @@ class Run:
     running_since: float | None = None
     ready: bool = False
     restarts: int = 0
+    crashed_at: float | None = None  # when a container last ended and was to be started again
+    crash_code: int = 0
     backing_off: bool = False
     ends_at: float = math.inf  # when it ends or crashes by itself
     told_to_stop: float | None = None
@@ -145,7 +148,7 @@ class Kubelet(Controller):
 
     def _run(self, key: Key, pod: Object, run: Run) -> None:
         now = self.clock.now()
-        if annotations_of(pod).get(t.IMAGE_PULL_FAILS) == "true":
+        if annotations_of(pod).get(t.IMAGE_PULL_FAILS) == "true" and self._troubled(pod):
             self._report_waiting(pod, "ImagePullBackOff", "Back-off pulling image")
             return
         if run.starts_at is None and run.running_since is None:
@@ -171,17 +174,18 @@ class Kubelet(Controller):
         run.running_since, run.backing_off, run.ready = now, False, False
         finite = pod["spec"].get("restartPolicy", "Always") != "Always"
         finishes = seconds_from(pod, t.FINISHES_AFTER, self.timings.finite_pod_runs if finite else math.inf)
-        crashes = seconds_from(pod, t.CRASHES_AFTER, math.inf)
+        crashes = self._crashes_after(pod)
         run.ends_at = now + min(finishes, crashes)
         self._mount(pod, run)
 
     def _end(self, pod: Object, run: Run, now: float) -> bool:
         """The container ended by itself: is the pod finished, or does it restart after a back-off?"""
-        crashed = seconds_from(pod, t.CRASHES_AFTER, math.inf) < seconds_from(pod, t.FINISHES_AFTER, math.inf)
+        crashed = self._crashes_after(pod) < seconds_from(pod, t.FINISHES_AFTER, math.inf)
         policy = pod["spec"].get("restartPolicy", "Always")
         if policy == "Always" or (policy == "OnFailure" and crashed):
             pause = min(self.timings.crash_backoff * 2**run.restarts, self.timings.crash_backoff_limit)
             run.restarts += 1
+            run.crashed_at, run.crash_code = now, 1 if crashed else 0
             run.running_since, run.ready, run.ends_at = None, False, math.inf
             run.backing_off, run.starts_at = True, now + pause
             return False
@@ -189,6 +193,15 @@ class Kubelet(Controller):
         self._report_finished(pod, run, "Failed" if crashed else "Succeeded", 1 if crashed else 0)
         self._unmount(run)
         return True
+
+    def _crashes_after(self, pod: Object) -> float:
+        return seconds_from(pod, t.CRASHES_AFTER, math.inf) if self._troubled(pod) else math.inf
+
+    def _troubled(self, pod: Object) -> bool:
+        """Whether the troubles in the pod's annotations hold on its node."""
+        label, _equals, value = annotations_of(pod).get(t.TROUBLED_ON, "").partition("=")
+        node = self.cache.get("nodes", "", node_of(pod))
+        return not label or (node is not None and labels_of(node).get(label) == value)
 
     # --- stopping
 
@@ -275,6 +288,12 @@ class Kubelet(Controller):
         well = run.ready and (node is None or condition_is(node, "Ready"))
         self._report(pod, run, "Running", running, "True" if well else "False")
 
+    def _last_state(self, run: Run) -> Object:
+        if run.crashed_at is None:
+            return {}
+        reason, finished = "Error" if run.crash_code else "Completed", self.clock.timestamp(run.crashed_at)
+        return {"terminated": {"exitCode": run.crash_code, "reason": reason, "finishedAt": finished}}
+
     def _report_finished(self, pod: Object, run: Run, phase: str, code: int) -> None:
         reason = "Completed" if code == 0 else "Error"
         terminated = {"terminated": {"exitCode": code, "reason": reason, "finishedAt": self.clock.timestamp()}}
@@ -301,6 +320,7 @@ class Kubelet(Controller):
                     "started": "running" in state,
                     "restartCount": run.restarts,
                     "state": state,
+                    "lastState": self._last_state(run),
                 }
                 for container in pod["spec"]["containers"]
             ],

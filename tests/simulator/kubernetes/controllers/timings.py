@@ -16,6 +16,7 @@ STOPS_AFTER = "simulator/stops-after"  # from SIGTERM until the processes end; "
 CRASHES_AFTER = "simulator/crashes-after"  # from each start until the container fails (exit code 1)
 FINISHES_AFTER = "simulator/finishes-after"  # from each start until the container ends well (exit code 0)
 IMAGE_PULL_FAILS = "simulator/image-pull-fails"  # "true": waits in ErrImagePull, ImagePullBackOff
+TROUBLED_ON = "simulator/troubled-on"  # "label=value": it crashes, or lacks its image, only on nodes with that label
 
 # Annotation of a node: names of the static pods in its manifests folder, joined by commas.
 STATIC_PODS = "simulator/static-pods"

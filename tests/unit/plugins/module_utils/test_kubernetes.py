@@ -87,6 +87,15 @@ def test_a_list_is_read_in_pages_and_answers_the_version_of_the_list() -> None:
     assert queries[1]["continue"] == ["next"]
 
 
+def test_of_a_list_only_what_is_asked_for_is_kept() -> None:
+    pages = [
+        Answer(body={"metadata": {"continue": "next"}, "items": [{"n": 1, "large": "x"}]}),
+        Answer(body={"metadata": {"resourceVersion": "7"}, "items": [{"n": 2}]}),
+    ]
+    with scripted_server(*pages) as server:
+        assert connect(server.url).list("/api/v1/pods", keep=lambda item: item["n"]) == ([1, 2], "7")
+
+
 def test_a_list_whose_continue_token_has_expired_starts_over() -> None:
     pages = [
         Answer(body={"metadata": {"resourceVersion": "7", "continue": "next"}, "items": [{"n": 1}]}),

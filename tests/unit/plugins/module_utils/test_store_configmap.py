@@ -101,6 +101,33 @@ def test_a_run_that_saves_meanwhile_does_not_hinder_a_request_to_stop(cluster: C
     assert cluster.open().load() == a_checkpoint(surge=3)
 
 
+def test_a_picture_is_packed_and_what_others_wrote_is_kept(cluster: ConfigMaps):
+    store = cluster.open()
+    store.save(a_checkpoint())
+    cluster.admin.patch(cluster.path(), {"binaryData": {"theirs": "eA=="}})
+    store.keep_picture(b"x" * 700_000)
+    found = cluster.manifest()
+    assert sorted(found["binaryData"]) == ["picture.gz", "theirs"] and len(found["binaryData"]["picture.gz"]) < 2000
+    assert list(found["data"]) == ["checkpoint"]
+
+
+def test_a_run_that_saves_meanwhile_does_not_hinder_a_picture(cluster: ConfigMaps):
+    running = cluster.open()
+    running.save(a_checkpoint())
+    cluster.faults.add(
+        "kubernetes", "PUT configmaps", author=AUTHOR, times=1, before=lambda _call: running.save(a_checkpoint(surge=3))
+    )
+    cluster.open().keep_picture(b"a picture")
+    assert (running.picture(), cluster.open().load()) == (b"a picture", a_checkpoint(surge=3))
+
+
+@pytest.mark.parametrize("trouble", [{"error": BUSY}, {"reset": "after"}, {"reset": "before"}])
+def test_a_picture_outlives_what_passes_by_itself(cluster: ConfigMaps, trouble: dict):
+    cluster.faults.add("kubernetes", "^(PUT|POST) configmaps", author=AUTHOR, times=2, **trouble)
+    cluster.open().keep_picture(b"a picture")
+    assert cluster.open().picture() == b"a picture"
+
+
 def test_a_group_of_5000_instances_is_packed_and_fits(cluster: ConfigMaps):
     times = dict.fromkeys(("cordon", "drain", "detach", "gone"), "2026-11-21T01:02:03Z")
     hosts = {

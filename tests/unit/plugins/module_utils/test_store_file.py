@@ -106,3 +106,14 @@ def test_touch_asks_a_run_to_stop(tmp_path):
     place.save(a_checkpoint())
     place.path.with_suffix(".stop").touch()
     assert place.stop_request() == "somebody"
+
+
+def test_what_a_killed_writer_left_of_a_picture_is_swept_up(tmp_path):
+    place = store(tmp_path)
+    place.keep_picture(b"first")
+    scrap = place.path.with_name("shared.picture.x1.tmp")
+    scrap.write_bytes(b"hal")
+    place.save(a_checkpoint())
+    assert scrap.exists(), "it is not the checkpoint's"
+    place.keep_picture(b"second")
+    assert (place.picture(), scrap.exists()) == (b"second", False)

@@ -139,6 +139,30 @@ def test_a_request_to_stop_is_no_other_writer(opened: Opened):
     assert opened().stop_request() == "anna", "only the next run clears it"
 
 
+def test_a_picture_is_kept_beside_the_checkpoint_and_is_no_other_writer(opened: Opened):
+    assert opened().picture() is None
+    store = opened()
+    store.save(a_checkpoint())
+    opened().keep_picture(b"first")
+    store.save(a_checkpoint(surge=3))
+    opened().keep_picture(b"second")
+    store.save(a_checkpoint(surge=4))
+    opened().request_stop("anna")
+    store.archive("run-1")
+    assert opened().picture() == b"second", "it is of use after the run, too"
+    assert opened("other").picture() is None
+    assert opened().load() is None
+
+
+def test_a_picture_comes_before_the_first_checkpoint_too(opened: Opened):
+    opened().keep_picture("größer".encode() * 100_000)
+    store = opened()
+    assert store.load() is None
+    store.save(a_checkpoint())
+    assert opened().picture() == "größer".encode() * 100_000
+    assert opened().load() == a_checkpoint()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
