@@ -5,7 +5,8 @@
 
 moto keeps load balancers and target groups; who is registered where, and how it fares, is kept in a ``Pool`` for each.
 Whoever answers health checks is healthy after ``interval x threshold`` seconds. An instance answers while it runs; the
-world, which knows more, sets ``answers`` (its node must be up as well), a test may set ``checks`` for one balancer.
+world, which knows more, sets ``answers`` (its node must be up as well); a test may set ``checks``, for instance for a
+service with externalTrafficPolicy: Local, whose nodes are healthy only where there is a pod of it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ REASONS = {
 }
 CLASSIC_TEXTS = {
     "initial": ("ELB", "Instance registration is still in progress."),
-    "unhealthy": ("Instance", "Instance has failed at least the UnhealthyThreshold number of health checks consecutively."),
+    "unhealthy": (
+        "Instance",
+        "Instance has failed at least the UnhealthyThreshold number of health checks consecutively.",
+    ),
     "unused": ("Instance", "Instance is not currently registered with the LoadBalancer."),
 }
 
@@ -64,7 +68,7 @@ class Balancers:
         self.classic = elb_backends[account][region]
         #: whether the computer behind a running instance answers
         self.answers: Callable[[str], bool] = lambda _instance_id: True
-        #: the same for one target group (ARN) or classic load balancer (name) only
+        #: what else a target group (by ARN) or classic load balancer (by name) asks for
         self.checks: dict[str, Callable[[str], bool]] = {}
         #: told of each target that has become unhealthy or has been deregistered
         self.lost: Callable[[str], None] = lambda _instance_id: None
@@ -91,11 +95,15 @@ class Balancers:
             for target in pool.targets.values()
         )
 
+    def instance_answers(self, instance_id: str) -> bool:
+        """The instance runs, and so does what is to answer on it."""
+        instance = self._compute.find(instance_id)
+        return instance is not None and instance.state == "running" and self.answers(instance_id)
+
     def _answers(self, name: str, target_id: str) -> bool:
-        instance = self._compute.find(target_id)
-        if instance is None:
-            return not target_id.startswith("i-")  # addresses are not looked into
-        return instance.state == "running" and self.checks.get(name, self.answers)(target_id)
+        if not target_id.startswith("i-"):
+            return True  # addresses are not looked into
+        return self.instance_answers(target_id) and (name not in self.checks or self.checks[name](target_id))
 
     # ---- for Auto Scaling
 

@@ -325,9 +325,7 @@ def _classic_instances(verb: str) -> Callable[[Any], Any]:
     """Instances of a classic load balancer, registered or deregistered by hand."""
 
     def make(original: Any) -> Any:
-        def change(
-            self: Any, load_balancer_name: str, instance_ids: list[str], from_autoscaling: bool = False
-        ) -> Any:
+        def change(self: Any, load_balancer_name: str, instance_ids: list[str], from_autoscaling: bool = False) -> Any:
             cloud = CLOUDS.get((self.account_id, self.region_name))
             if cloud is None:
                 return original(self, load_balancer_name, instance_ids, from_autoscaling)

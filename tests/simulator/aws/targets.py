@@ -24,7 +24,7 @@ class Rules:
 
 @dataclass
 class Target:
-    """One target: "initial", "healthy", "unhealthy" or "draining". ``since`` it answers its health checks, or does not."""
+    """One target: "initial", "healthy", "unhealthy" or "draining". ``since`` then it answers, or does not."""
 
     target_id: str
     port: int
