@@ -52,7 +52,16 @@ class Work:
         raise NotImplementedError
 
     def run(self) -> dict[str, Any]:
-        """Raises EvergreenError where the time is over, or where it cannot come to a good end."""
+        """Raises EvergreenError where the time is over, or where it cannot come to a good end; with the answer so far."""
+        try:
+            self._see_to_it()
+        except EvergreenError as error:
+            if self._looked:
+                error.details = {**self.answer(), **error.details}
+            raise
+        return self.answer()
+
+    def _see_to_it(self) -> None:
         self._wait(lambda: True, self.request.timeout)
         if self.open() and not self.hopeless():
             seconds = self.request.timeout and self.request.timeout + self.grace()
@@ -63,7 +72,6 @@ class Work:
                 raise self.failure(f"within {seconds:g} s") from None
         if self.open():
             raise self.failure("and waiting on does not help")
-        return self.answer()
 
     def foretell(self) -> dict[str, Any]:
         """Check mode: one look, and no failure for what it sees."""
