@@ -67,8 +67,8 @@ options:
   timeout:
     description:
       - Seconds to wait; V(0) means for ever.
-      - With O(state=gone) the longest time that one of the load balancers drains connections for is added (the attribute
-        C(deregistration_delay.timeout_seconds), or C(ConnectionDraining) of a classic one).
+      - With O(state=gone) the longest time for which one of the load balancers drains connections is added (the
+        attribute C(deregistration_delay.timeout_seconds), or C(ConnectionDraining) of a classic one).
     type: float
     default: 600.0
 extends_documentation_fragment:
@@ -100,16 +100,16 @@ notes:
     C(node.kubernetes.io/exclude-from-external-load-balancers) before (M(evergreen.eks.node_cordon),
     O(evergreen.eks.node_cordon#module:exclude_from_load_balancers)), and take the label off before
     O(state=registered).
-  - Where the group has ELB health checks, Auto Scaling terminates a member that somebody deregisters from a load balancer
-    which is attached to the group, drained or not. Such instances stay registered there (V(left_to_group)) unless
-    C(HealthCheck), C(ReplaceUnhealthy) or C(Terminate) is suspended; Auto Scaling takes them out itself, and waits for
-    their connections, when it terminates them.
+  - Where the group has ELB health checks, Auto Scaling terminates a member that somebody deregisters from a load
+    balancer which is attached to the group, drained or not. Such instances stay registered there (V(left_to_group))
+    unless C(HealthCheck), C(ReplaceUnhealthy) or C(Terminate) is suspended; Auto Scaling takes them out itself, and
+    waits for their connections, when it terminates them.
   - Of a service with C(externalTrafficPolicy=Local) only the nodes with its pods are healthy. Such a load balancer is
     known by its health check (C(/healthz) on a node port). New nodes need not be healthy there (V(no_local_pod)), and
     the last healthy nodes stay registered until their pods leave (V(left_to_pods)).
-  - A look costs one request for the group, one for each target group, one or two for each classic load balancer, and one
-    for each 100 instances that are not registered, however many instances there are. Only the first look finds the load
-    balancers; it costs one request for each 20 target groups and 20 classic load balancers of the region.
+  - A look costs one request for the group, one for each target group, one or two for each classic load balancer, and
+    one for each 100 instances that are not registered, however many instances there are. Only the first look finds the
+    load balancers; it costs one request for each 20 target groups and 20 classic load balancers of the region.
 seealso:
   - module: evergreen.eks.node_cordon
   - module: evergreen.eks.node_drain

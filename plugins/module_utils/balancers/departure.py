@@ -153,7 +153,7 @@ class Departure(Work):
         self._attempts.update((balancer, instance_id) for instance_id in done)
         self.touched.update(done)
         if again:
-            text = f"{balancer}: {', '.join(again)} registered again by somebody, deregistered once more"
+            text = f"{balancer}: {', '.join(again)} still registered, or again: deregistered once more"
             self.say("deregister", text, balancer=balancer.name, instances=again)
         elif done:
             seconds = self._drains_for(balancer)

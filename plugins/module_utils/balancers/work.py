@@ -52,11 +52,11 @@ class Work:
         raise NotImplementedError
 
     def run(self) -> dict[str, Any]:
-        """Raises EvergreenError where the time is over, or where it cannot come to a good end; with the answer so far."""
+        """Raises EvergreenError where it does not come to its end, in time or at all; with the answer so far."""
         try:
             self._see_to_it()
         except EvergreenError as error:
-            if self._looked:
+            if self.standings:
                 error.details = {**self.answer(), **error.details}
             raise
         return self.answer()
@@ -178,6 +178,4 @@ class Work:
         settled = SETTLED[self.request.state]
         reasons = {entry.reason for entries in self.standings.values() for entry in entries.values()} - settled
         reason = next(one for one in LEAST_FAR_FIRST if one in reasons)
-        return EvergreenError(
-            f"{self.story()}, {when}", reason=reason, remedy=REMEDIES.get(reason, ""), **self.answer()
-        )
+        return EvergreenError(f"{self.story()}, {when}", reason=reason, remedy=REMEDIES.get(reason, ""))
