@@ -143,6 +143,7 @@ class Departure(Work):
             for instance_id in done:
                 self._tags.setdefault(instance_id, {}).update(tags)
             marked.update(done)
+            self.touched.update(done if tags else ())
         return marked
 
     def _deregister(self, balancer: Balancer, targets: list[Target]) -> None:
