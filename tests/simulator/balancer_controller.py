@@ -11,6 +11,9 @@ endpoint_utils.go). Auto Scaling knows nothing of these target groups: it does n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from botocore.exceptions import ClientError
 
 from simulator.autoscaler import TAINT
 from simulator.aws.server import Cloud
@@ -54,10 +57,15 @@ class BalancerController:
             with self._cloud.lock:
                 exists = arn in self._cloud.balancers.target_groups.target_groups
                 registered = self._cloud.balancers.pool(arn).registered() if exists else set()
-            if exists and wanted - registered:
-                self._elbv2.register_targets(TargetGroupArn=arn, Targets=_targets(wanted - registered))
-            if exists and registered - wanted:
-                self._elbv2.deregister_targets(TargetGroupArn=arn, Targets=_targets(registered - wanted))
+            if exists:
+                with suppress(ClientError):  # refused (it has just ended) or throttled: the next look tries again
+                    self._reconcile(arn, wanted, registered)
+
+    def _reconcile(self, arn: str, wanted: set[str], registered: set[str]) -> None:
+        if registered - wanted:
+            self._elbv2.deregister_targets(TargetGroupArn=arn, Targets=_targets(registered - wanted))
+        if wanted - registered:
+            self._elbv2.register_targets(TargetGroupArn=arn, Targets=_targets(wanted - registered))
 
 
 def suitable(node: Node) -> bool:
