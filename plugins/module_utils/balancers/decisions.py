@@ -20,6 +20,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.balancers.records im
     Balancer,
     Pool,
     Target,
+    in_order,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.records import INSTANCE_ID
@@ -261,7 +262,7 @@ def fresh_marks(existing: Mapping[str, str], run_id: str, targets: Iterable[tupl
 
 def instance_answer(standings: Standings, nowhere: str) -> dict[str, Any]:
     """What the module answers of one instance; `nowhere` is the reason where no load balancer has to do with it."""
-    places = sorted(standings.items(), key=lambda item: (item[0].kind, item[0].name))
+    places = [(balancer, standings[balancer]) for balancer in in_order(standings)]
     reasons = {entry.reason for entry in standings.values()}
     reason = next((one for one in LEAST_FAR_FIRST if one in reasons), nowhere)
     telling = [f"{balancer}: {entry}" for balancer, entry in places if entry.reason == reason]

@@ -31,6 +31,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.balancers.records im
     Balancer,
     Pool,
     Target,
+    in_order,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.balancers.work import NAMED, Work
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
@@ -94,7 +95,7 @@ class Departure(Work):
 
     def _all_places(self) -> list[Balancer]:
         places = {balancer for found in (self._places or {}).values() for balancer in found}
-        return sorted(places, key=lambda balancer: (balancer.kind, balancer.name))
+        return in_order(places)
 
     def _plan(self, pool: Pool, group: Group) -> Leaving:
         members = {member.instance_id for member in group.members} if group.replaces_lost_targets else set()

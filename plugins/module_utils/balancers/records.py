@@ -107,6 +107,11 @@ class Pool:
         return frozenset(target.instance_id for target in self.targets if target.registered)
 
 
+def in_order(balancers: Iterable[Balancer]) -> list[Balancer]:
+    """By kind and name: the order in which they are asked and told."""
+    return sorted(balancers, key=lambda balancer: (balancer.kind, balancer.name, balancer.arn))
+
+
 def parse_target_group(raw: Mapping[str, Any], attached: bool = False) -> Balancer:
     """An entry of DescribeTargetGroups as a record."""
     port = raw.get("HealthCheckPort") or ""

@@ -48,6 +48,7 @@ class Return(Work):
     def __init__(self, request: Request, aws: Aws, call: Call) -> None:
         super().__init__(request, aws, call)
         self._known: dict[str, Balancer] = {}
+        self._vanished: set[Balancer] = set()
         self._settled: dict[str, dict[Balancer, Standing]] = {}
 
     def look(self) -> None:
@@ -60,7 +61,7 @@ class Return(Work):
         marks = {one: read_marks(known.tags) for one, known in instances.items()}
         self._learn(mark for found in marks.values() for mark in found)
         places = {self._balancer(mark) for found in marks.values() for mark in found}
-        self._read(sorted(places, key=lambda one: (one.kind, one.name)))
+        self._read(places)
         missing: dict[Balancer, list[Target]] = {}
         done: dict[str, list[Mark]] = {}
         self.standings = {instance_id: dict(self._settled.get(instance_id, {})) for instance_id in ids}
@@ -84,15 +85,19 @@ class Return(Work):
                 self._known[balancer.key] = balancer
         for key in unknown - set(self._known):
             name = key.split("/")[1]
-            self._known[key] = Balancer(name, CLASSIC) if key.startswith("elb/") else Balancer(name, arn=f"?/{key[3:]}")
+            if key.startswith("elb/"):
+                self._known[key] = Balancer(name, CLASSIC)
+            else:
+                self._known[key] = Balancer(name)
+                self._vanished.add(self._known[key])
 
     def _balancer(self, mark: Mark) -> Balancer:
         return self._known[mark.key]
 
     def _read(self, balancers: Iterable[Balancer], also: Iterable[str] = ()) -> None:
-        found = list(balancers)
-        super()._read([balancer for balancer in found if not balancer.arn.startswith("?")], also)
-        self.pools |= {balancer: None for balancer in found if balancer.arn.startswith("?")}
+        found = set(balancers)
+        super()._read(found - self._vanished, also)
+        self.pools |= dict.fromkeys(found & self._vanished)
 
     def _judge(self, instance: Instance, mark: Mark, missing: dict[Balancer, list[Target]]) -> Standing:
         balancer = self._balancer(mark)

@@ -23,7 +23,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.balancers.decisions 
     instance_answer,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.balancers.read import read_pool
-from ansible_collections.evergreen.eks.plugins.module_utils.balancers.records import Balancer, Pool
+from ansible_collections.evergreen.eks.plugins.module_utils.balancers.records import Balancer, Pool, in_order
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, WaitTimeout, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
@@ -117,7 +117,7 @@ class Work:
     def _read(self, balancers: Iterable[Balancer], also: Iterable[str] = ()) -> None:
         """Look at the targets of these load balancers."""
         wanted = sorted(also)
-        self.pools = {balancer: read_pool(self._aws, balancer, wanted) for balancer in balancers}
+        self.pools = {balancer: read_pool(self._aws, balancer, wanted) for balancer in in_order(balancers)}
 
     # --- telling ---
 
@@ -160,7 +160,7 @@ class Work:
                     "registered": len(pool.registered) if pool else 0,
                     "exists": pool is not None,
                 }
-                for balancer, pool in sorted(self.pools.items(), key=lambda item: (item[0].kind, item[0].name))
+                for balancer, pool in ((one, self.pools[one]) for one in in_order(self.pools))
             ],
             "diff": {"before": {"registered": self.before or self._picture()}, "after": {"registered": after}},
         }
