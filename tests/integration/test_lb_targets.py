@@ -289,7 +289,7 @@ class TestGone:
         assert not answer["failed"], answer
         assert [one for name in ALL for one in pool(world, name) if one in leaving] == []
         throttled = {call.operation for call in world.record.calls(author=TOOL) if call.error == "Throttling"}
-        assert {"DescribeTargetHealth", "DeregisterTargets"} <= throttled
+        assert {"DescribeTargetGroups", "DeregisterInstancesFromLoadBalancer"} <= throttled
 
     def test_a_target_group_that_is_deleted_meanwhile_is_no_obstacle(self, world: World) -> None:
         leaving = members(world)[:1]

@@ -23,7 +23,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.balancers.records im
     Pool,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.balancers.work import Work
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group, describe_group, describe_instances
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 GONE_STATES = ("shutting-down", "terminated")
@@ -42,7 +42,7 @@ class Arrival(Work):
         """One describe a load balancer; of the group only while its members are asked for."""
         group = None
         if self._balancers is None or self.request.instance_ids is None:
-            group = describe_group(self._aws, self.request.asg_name)
+            group = self._group()
         ids = self._ids(group)
         if self._balancers is None and group:
             self._choose(group, ids)
@@ -77,7 +77,7 @@ class Arrival(Work):
         ]
         if not doubtful:
             return
-        instances = describe_instances(self._aws, doubtful)
+        instances = self._instances(doubtful)
         for instance_id in doubtful:
             instance = instances.get(instance_id)
             # EC2 does not know an instance yet in the first seconds after its launch: that is no end.

@@ -37,8 +37,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.balancers.work impor
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     Group,
-    describe_group,
-    describe_instances,
     tag_instances,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
@@ -61,7 +59,7 @@ class Departure(Work):
 
     def look(self) -> None:
         """One describe of the group and one a load balancer; then whoever may leave is marked and deregistered."""
-        group = describe_group(self._aws, self.request.asg_name)
+        group = self._group()
         if self._places is None:
             self._find(group)
         else:
@@ -88,7 +86,7 @@ class Departure(Work):
     def _find(self, group: Group) -> None:
         """Where these instances are targets, registered or being drained."""
         self._read(find_balancers(self._aws, group, self.request.cluster), self._ids)
-        self._tags = {one: dict(known.tags) for one, known in describe_instances(self._aws, self._ids).items()}
+        self._tags = {one: dict(known.tags) for one, known in self._instances(self._ids).items()}
         self._places = {one: {place for place, pool in self.pools.items() if _is_in(pool, one)} for one in self._ids}
         places = self._all_places()
         self.pools = {balancer: pool for balancer, pool in self.pools.items() if balancer in places}

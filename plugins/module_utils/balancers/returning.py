@@ -32,8 +32,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.balancers.work impor
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     Instance,
-    describe_group,
-    describe_instances,
     untag_instances,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
@@ -55,9 +53,9 @@ class Return(Work):
         """One describe of the instances (their tags) and one a load balancer; then who is missing is registered."""
         ids = self.request.instance_ids
         if ids is None:
-            members = describe_group(self._aws, self.request.asg_name).members
+            members = self._group().members
             ids = tuple(member.instance_id for member in members)
-        instances = describe_instances(self._aws, ids)
+        instances = self._instances(ids)
         marks = {one: read_marks(known.tags) for one, known in instances.items()}
         self._learn(mark for found in marks.values() for mark in found)
         places = {self._balancer(mark) for found in marks.values() for mark in found}

@@ -25,6 +25,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.balancers.decisions 
 from ansible_collections.evergreen.eks.plugins.module_utils.balancers.read import read_pool
 from ansible_collections.evergreen.eks.plugins.module_utils.balancers.records import Balancer, Pool, in_order
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, WaitTimeout, counted
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
+    Group,
+    Instance,
+    describe_group,
+    describe_instances,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
@@ -46,6 +52,7 @@ class Work:
         self._aws = aws
         self._call = call
         self._looked = False
+        self._answered = False  # AWS has answered something: silence is an outage now, not a wrong address
 
     def look(self) -> None:
         """See how far everybody is, and do what can be done now. In check mode nothing is done."""
@@ -104,7 +111,7 @@ class Work:
             interval=self.request.poll_seconds,
             heartbeat=Heartbeat(self._call),
             describe=lambda _seen: self.story(),
-            connected=lambda: self._looked or self._call.established,
+            connected=lambda: self._answered or self._call.established,
         )
 
     def _look_once(self) -> None:
@@ -113,6 +120,18 @@ class Work:
         if not self._looked:
             self.before = self._picture()
         self._looked = True
+
+    def _group(self) -> Group:
+        """The group as it is now."""
+        group = describe_group(self._aws, self.request.asg_name)
+        self._answered = True
+        return group
+
+    def _instances(self, ids: Iterable[str]) -> dict[str, Instance]:
+        """EC2's view of these instances."""
+        instances = describe_instances(self._aws, ids)
+        self._answered = True
+        return instances
 
     def _read(self, balancers: Iterable[Balancer], also: Iterable[str] = ()) -> None:
         """Look at the targets of these load balancers."""
