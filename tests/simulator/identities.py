@@ -14,6 +14,7 @@ THIRD_TOOL_KEY = "AKIAEVERGREENTOOL03"
 OPERATOR_KEY = "AKIAOPERATOR00000000"
 AUTOSCALER_KEY = "AKIAAUTOSCALER000000"
 SOMEBODY_KEY = "AKIASOMEBODYELSE0000"
+BALANCER_CONTROLLER_KEY = "AKIALOADBALANCERCTRL"
 STRANGER_KEY = "AKIASTRANGER00000000"  # valid for AWS, but mapped to no user in the cluster
 
 TOOL = "evergreen"  # the collection under test
@@ -22,6 +23,7 @@ THIRD_TOOL = "evergreen-3"
 TOOLS = (TOOL, SECOND_TOOL, THIRD_TOOL)
 OPERATOR = "operator"  # who built the cluster
 AUTOSCALER = "cluster-autoscaler"
+BALANCER_CONTROLLER = "aws-load-balancer-controller"
 SOMEBODY = "somebody"  # any other person or tool
 WORLD = "world"  # the world itself: cloud controller, controllers, kubelets
 
@@ -31,6 +33,7 @@ AUTHORS = {
     THIRD_TOOL_KEY: THIRD_TOOL,
     OPERATOR_KEY: OPERATOR,
     AUTOSCALER_KEY: AUTOSCALER,
+    BALANCER_CONTROLLER_KEY: BALANCER_CONTROLLER,
     SOMEBODY_KEY: SOMEBODY,
 }
 KEYS = {author: key for key, author in AUTHORS.items()}

@@ -83,6 +83,11 @@ class Machines:
             return False
         return machine.running and machine.registered
 
+    def answers(self, instance_id: str) -> bool:
+        """Whether the machine takes requests from outside: it runs, and its node has come up (kube-proxy with it)."""
+        machine = self._machines.get(instance_id)
+        return machine is not None and machine.running and machine.ready
+
     def instance_of(self, node_name: str) -> str | None:
         """The instance id behind the Node of that name."""
         for instance_id, machine in list(self._machines.items()):

@@ -11,6 +11,9 @@ from simulator.aws.server import Cloud
 from simulator.identities import AwsClients
 from simulator.scenarios.model import NodeGroup, Scenario
 
+# as the cloud provider of AWS sets it
+CLASSIC_CHECK = {"Target": "TCP:31080", "Interval": 10, "Timeout": 5, "HealthyThreshold": 2, "UnhealthyThreshold": 6}
+
 
 class Provisioner:
     """Furnishes a cloud for a scenario; later makes what a group launches newer than what it runs."""
@@ -31,6 +34,9 @@ class Provisioner:
             scenario.cluster, scenario.version, endpoint=endpoint, ca_pem=ca_pem, network=self.network
         )
         self.new_image()
+        owned = {"elbv2.k8s.aws/cluster": scenario.cluster}
+        for name in scenario.controller_target_groups:
+            self._target_group(name, tags=owned)
         for group in scenario.groups:
             self._balancers(group)
             if group.launch != "configuration":
@@ -65,10 +71,16 @@ class Provisioner:
     def _named(self, group: NodeGroup) -> str:
         return f"{self.scenario.cluster}-{group.name}"
 
+    def _target_group(self, name: str, **settings: Any) -> None:
+        delay = self.scenario.deregistration_delay
+        self.target_groups[name] = self._cloud.create_target_group(
+            name, self.network.vpc_id, port=31080, deregistration_delay=delay, **settings
+        )
+
     def _balancers(self, group: NodeGroup) -> None:
         for name in group.target_groups:
             if name not in self.target_groups:
-                self.target_groups[name] = self._cloud.create_target_group(name, self.network.vpc_id, port=31080)
+                self._target_group(name)
         for name in group.load_balancers:
             listener = {"Protocol": "TCP", "LoadBalancerPort": 80, "InstanceProtocol": "TCP", "InstancePort": 31080}
             self._aws("elb").create_load_balancer(
@@ -77,6 +89,7 @@ class Provisioner:
                 Subnets=list(self.network.subnets.values()),
                 Tags=[{"Key": f"kubernetes.io/cluster/{self.scenario.cluster}", "Value": "owned"}],
             )
+            self._aws("elb").configure_health_check(LoadBalancerName=name, HealthCheck=CLASSIC_CHECK)
 
     def _launch_configuration(self, group: NodeGroup, image: str) -> str:
         name = f"{self._named(group)}-{image}"

@@ -22,8 +22,17 @@ from typing import Any
 from simulator import runs
 from simulator.actors import Actors
 from simulator.aws.server import Cloud
+from simulator.balancer_controller import BalancerController
 from simulator.clock import Clock
-from simulator.identities import AUTHORS, OPERATOR, STRANGER_KEY, TOOL_KEY, WORLD, AwsClients
+from simulator.identities import (
+    AUTHORS,
+    BALANCER_CONTROLLER,
+    OPERATOR,
+    STRANGER_KEY,
+    TOOL_KEY,
+    WORLD,
+    AwsClients,
+)
 from simulator.kubernetes.api import ApiServer
 from simulator.kubernetes.client import ApiClient
 from simulator.kubernetes.controllers import Controllers
@@ -35,6 +44,7 @@ from simulator.runs import Run
 from simulator.scenarios import Scenario
 from simulator.scenarios.manifests import manifests
 from simulator.snapshot import Snapshot, take_snapshot
+from simulator.traffic import Client, Service
 from simulator.witness import Change, Witness
 
 LOG = logging.getLogger("simulator.world")
@@ -201,6 +211,18 @@ class World:
         self._away_until = max(self._away_until, self.clock.now() + seconds)
         self.server.interrupt()
 
+    def add_client(self, balancer: str, app: str, every: float = 1.0, takes: float = 2.0) -> Client:
+        """From now on users ask for the pods of that app through a target group (by name) or classic load balancer.
+
+        One request each ``every`` seconds of the world, answered ``takes`` seconds later, which must be less than the
+        pods take to stop.
+        """
+        target = self.provisioner.target_groups.get(balancer, balancer)
+        service = Service(target, app, every, takes)
+        client = Client(self.clock, self.cloud, self.kubernetes.store, self.record, service)
+        self.clients.append(client)
+        return client
+
     # ---- making it
 
     def _make_servers(self) -> None:
@@ -218,6 +240,11 @@ class World:
         self.controllers = Controllers(self.kubernetes, self.clock, machine_is_up=self.machines.machine_is_up)
         self.provisioner = Provisioner(self.scenario, self.cloud, self.aws())
         self.actors = Actors(self.scenario, self.clock, self.faults, self.provisioner, self.aws, self.client)
+        self.cloud.balancers.answers = self.machines.answers
+        self.balancer_controller = BalancerController(
+            self.clock, self.cloud, self.kubernetes.store, self.aws(BALANCER_CONTROLLER), self._controller_target_groups
+        )
+        self.clients: list[Client] = []
         self.witness = Witness(self.record, self.kubernetes.store)
         self.record.observe(self.witness.on_call)
         self.cloud.compute.watchers.append(self._instance_changed)
@@ -231,6 +258,9 @@ class World:
         if author is None or access_key in self.cloud.expired:
             return None
         return f"arn:aws:sts::123456789012:assumed-role/{author}", author
+
+    def _controller_target_groups(self) -> list[str]:
+        return [self.provisioner.target_groups[name] for name in self.scenario.controller_target_groups]
 
     def _instance_changed(self, instance: Any, before: str, now: str) -> None:
         """EC2 says so, at the very moment; the cloud's lock is held."""
@@ -260,6 +290,7 @@ class World:
         self._settle(
             lambda now: len({*now.pods, *now.pods_finished}) == movable and not now.pods_not_ready, "every pod Ready"
         )
+        self._settle(lambda now: self.cloud.balancers.settled(), "every target healthy")
         image = self.provisioner.new_image()
         for group in scenario.groups:
             if group.outdated:
@@ -293,7 +324,10 @@ class World:
         if not self._away_until:
             self.machines.step()
             self.controllers.step()
+            self.balancer_controller.step()
         self.actors.step()
+        for client in self.clients:
+            client.step()
 
     def _tick(self) -> None:
         while not self._ended.wait(TICK):

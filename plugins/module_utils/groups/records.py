@@ -119,6 +119,7 @@ class Group:
     tags: Mapping[str, str] = field(default_factory=dict)
     target_group_arns: tuple[str, ...] = ()
     load_balancers: tuple[str, ...] = ()
+    health_check_types: tuple[str, ...] = ("EC2",)
     zones: tuple[str, ...] = ()
     subnets: tuple[str, ...] = ()
     launch: LaunchSource = LaunchSource("none")
@@ -140,6 +141,15 @@ class Group:
     def sizes(self) -> dict[str, int]:
         """`{min_size, max_size, desired_capacity}`."""
         return {"min_size": self.min_size, "max_size": self.max_size, "desired_capacity": self.desired_capacity}
+
+    @property
+    def replaces_lost_targets(self) -> bool:
+        """Whether Auto Scaling replaces a member that one of its load balancers reports as unhealthy or as not there.
+
+        So it does with ELB health checks; then a member that somebody deregisters is terminated, drained or not.
+        """
+        rests = {"HealthCheck", "ReplaceUnhealthy", "Terminate"} & set(self.suspended)
+        return "ELB" in self.health_check_types and not rests
 
     def member(self, instance_id: str) -> Member | None:
         return next((member for member in self.members if member.instance_id == instance_id), None)
@@ -199,6 +209,7 @@ def parse_group(raw: Mapping[str, Any], hooks: tuple[Hook, ...] | None = None) -
         tags=_tags(raw.get("Tags", [])),
         target_group_arns=_union(raw.get("TargetGroupARNs", []), _of_type(sources, "elbv2")),
         load_balancers=_union(raw.get("LoadBalancerNames", []), _of_type(sources, "elb")),
+        health_check_types=tuple((raw.get("HealthCheckType") or "EC2").replace(" ", "").split(",")),
         zones=tuple(sorted(raw.get("AvailabilityZones", []))),
         subnets=tuple(sorted(filter(None, (raw.get("VPCZoneIdentifier") or "").replace(" ", "").split(",")))),
         launch=launch,

@@ -82,6 +82,7 @@ class AutoScaling:
         self.moto = autoscaling_backends[compute.backend.account_id][compute.backend.region_name]
         self.upkeep = Upkeep(self)
         compute.watchers.append(self._instance_changed)
+        balancers.lost = self._traffic_lost
 
     # ---- looking
 
@@ -433,6 +434,17 @@ class AutoScaling:
             self._remove(group, member)
         elif state in ("stopping", "stopped", "shutting-down", "terminated") and not member.terminating:
             self.agenda.after(self.timings.health_check, lambda: self.upkeep.check_health(group))
+
+    # ---- what load balancers tell
+
+    def _traffic_lost(self, instance_id: str) -> None:
+        """A target has become unhealthy or was taken out: with ELB health checks that is the end of a member."""
+        found = self.member(instance_id)
+        if found is not None and rules.asks_load_balancers(found[0]):
+            group, member = found
+            graced = member.launched_at + group.health_check_grace - self.agenda.now()
+            soon = max(self.timings.health_check, graced)
+            self.agenda.after(soon, lambda: self.upkeep.check_health(group))
 
     # ---- telling
 

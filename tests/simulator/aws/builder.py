@@ -121,13 +121,37 @@ class Builder:
                 template.default_version_number = version.number
             return version.number
 
-    def create_target_group(self, name: str, vpc_id: str, port: int = 80, deregistration_delay: int = 300) -> str:
-        """A target group for instances; returns its ARN."""
+    def create_target_group(
+        self,
+        name: str,
+        vpc_id: str,
+        port: int = 80,
+        deregistration_delay: int = 300,
+        *,
+        target_type: str = "instance",
+        tags: dict[str, str] | None = None,
+        in_use: bool = True,
+        **settings: Any,
+    ) -> str:
+        """A target group behind some load balancer (not ``in_use``: behind none); returns its ARN.
+
+        ``settings`` are those of moto's create_target_group. Health checks are as the cloud provider of AWS sets them:
+        every ten seconds, two make a target healthy, six unhealthy.
+        """
+        checks = {"healthcheck_interval_seconds": 10, "healthy_threshold_count": "2", "unhealthy_threshold_count": "6"}
+        pairs = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
         with self.lock:
             group = self.balancers.target_groups.create_target_group(
-                name, protocol="HTTP", port=str(port), vpc_id=vpc_id, target_type="instance", tags=[]
+                name,
+                **{"protocol": "HTTP", "port": str(port), **checks, **settings},
+                vpc_id=vpc_id,
+                target_type=target_type,
+                tags=pairs,
             )
             group.attributes["deregistration_delay.timeout_seconds"] = deregistration_delay
+            if in_use:
+                place = f"arn:aws:elasticloadbalancing:{self.region}:{self.account}:loadbalancer"
+                group.load_balancer_arns.append(f"{place}/net/{name}/50dc6c495c0c9188")
             return group.arn
 
     def create_group(

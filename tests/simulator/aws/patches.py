@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import InvalidInstanceIdError
 from moto.eks import urls as eks_urls
+from moto.elb.exceptions import LoadBalancerNotFoundError
 
 from simulator.aws import answers, selfcheck
 from simulator.aws.answers import PlainAnswer
 from simulator.aws.ec2 import Compute
+from simulator.aws.elb import InvalidInstance
 from simulator.aws.scaling_operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -310,9 +312,44 @@ def _describe_instance_health(original: Any) -> Any:
             return original(self)
         asked = [one["InstanceId"] for one in self._get_param("Instances", [])]
         name = self._get_param("LoadBalancerName")
+        if self.elb_backend.get_load_balancer(name) is None:
+            raise LoadBalancerNotFoundError(name)
+        if missing := [one for one in asked if cloud.compute.find(one) is None]:
+            raise InvalidInstance(missing)
         return PlainAnswer({"InstanceStates": cloud.balancers.instance_health(name, asked)})
 
     return describe_instance_health
+
+
+def _classic_instances(verb: str) -> Callable[[Any], Any]:
+    """Instances of a classic load balancer, registered or deregistered by hand."""
+
+    def make(original: Any) -> Any:
+        def change(self: Any, load_balancer_name: str, instance_ids: list[str], from_autoscaling: bool = False) -> Any:
+            cloud = CLOUDS.get((self.account_id, self.region_name))
+            if cloud is None:
+                return original(self, load_balancer_name, instance_ids, from_autoscaling)
+            balancer = self.get_load_balancer(load_balancer_name)
+            if balancer is None:
+                raise LoadBalancerNotFoundError(load_balancer_name)
+            getattr(cloud.balancers, verb)(load_balancer_name, list(instance_ids))
+            return balancer
+
+        return change
+
+    return make
+
+
+def _classic_found(original: Any) -> Any:
+    """moto breaks where the load balancer does not exist."""
+
+    def respond(self: Any) -> ActionResult:
+        name = self._get_param("LoadBalancerName")
+        if _cloud(self) is not None and self.elb_backend.get_load_balancer(name) is None:
+            raise LoadBalancerNotFoundError(name)
+        return original(self)
+
+    return respond
 
 
 # ---- EKS, STS
@@ -385,7 +422,10 @@ REPLACEMENTS: dict[str, Callable[[Any], Any]] = {
     "moto.elbv2.models:ELBv2Backend.register_targets": _register_targets,
     "moto.elbv2.models:ELBv2Backend.deregister_targets": _deregister_targets,
     "moto.elbv2.models:ELBv2Backend.describe_target_health": _describe_target_health,
+    "moto.elb.models:ELBBackend.register_instances": _classic_instances("register_instances"),
+    "moto.elb.models:ELBBackend.deregister_instances": _classic_instances("deregister_instances"),
     "moto.elb.responses:ELBResponse.describe_instance_health": _describe_instance_health,
+    "moto.elb.responses:ELBResponse.describe_load_balancer_attributes": _classic_found,
     "moto.eks.responses:EKSResponse.describe_cluster": _eks(_describe_cluster),
     "moto.eks.responses:EKSResponse.update_cluster_version": _eks(_update_cluster_version),
     "moto.eks.responses:EKSResponse.describe_update": _eks(_describe_update),

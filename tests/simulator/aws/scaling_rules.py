@@ -179,6 +179,11 @@ def _rank(group: Group, member: Member) -> tuple[float, ...]:
     return tuple(rank)
 
 
+def asks_load_balancers(group: Group) -> bool:
+    """What its load balancers say of a member's health counts (ELB among the types of its health check)."""
+    return "ELB" in group.health_check_type.split(",")
+
+
 def overfull_zone(group: Group) -> str | None:
     """The zone that AZRebalance would take an instance from: it has two more than the emptiest. None: balanced."""
     counts = {zone: len(members) for zone, members in group.by_zone().items()}

@@ -27,15 +27,23 @@ class Upkeep:
     # ---- health
 
     def check_health(self, group: Group) -> None:
-        """Look at EC2: whoever is stopped or terminated is unhealthy, and what is unhealthy is replaced."""
+        """Whoever is stopped or terminated is unhealthy, and what is unhealthy is replaced.
+
+        With ELB health checks, once the grace period is over, so is whoever its load balancers have lost.
+        """
         if not group.runs("HealthCheck"):
             return
         for member in list(group.members.values()):
             instance = self._scaling.compute.find(member.instance_id)
-            dead = instance is None or instance.state in DEAD
+            dead = instance is None or instance.state in DEAD or self._lost_to_traffic(group, member)
             if dead and member.state in ("InService", *PENDING):
                 member.healthy = False
         self.replace_unhealthy(group, "ec2")
+
+    def _lost_to_traffic(self, group: Group, member: Member) -> bool:
+        old_enough = self._scaling.agenda.now() >= member.launched_at + group.health_check_grace
+        asks = rules.asks_load_balancers(group) and old_enough
+        return asks and self._scaling.balancers.has_lost(group, member.instance_id)
 
     def replace_unhealthy(self, group: Group, why: str) -> None:
         """Terminate unhealthy members, so that others are launched in their place."""

@@ -52,9 +52,22 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "moto.eks.models:Cluster.__init__": ("certificate_authority", "created_at", "endpoint", "status", "version"),
     "moto.eks.models:EKSBackend.__init__": ("clusters",),
     "moto.elb.models:ELBBackend.__init__": ("load_balancers",),
-    "moto.elb.models:LoadBalancer.__init__": ("attributes", "instance_autoscaling_ids", "instance_sparse_ids"),
+    "moto.elb.models:LoadBalancer.__init__": (
+        "attributes",
+        "health_check",
+        "instance_autoscaling_ids",
+        "instance_sparse_ids",
+    ),
+    "moto.elb.models:FakeHealthCheck.__init__": ("healthy_threshold", "interval", "unhealthy_threshold"),
     "moto.elbv2.models:ELBv2Backend.__init__": ("target_groups",),
-    "moto.elbv2.models:FakeTargetGroup.__init__": ("attributes", "port"),
+    "moto.elbv2.models:FakeTargetGroup.__init__": (
+        "attributes",
+        "health_check_interval_seconds",
+        "healthy_threshold_count",
+        "load_balancer_arns",
+        "port",
+        "unhealthy_threshold_count",
+    ),
     "moto.ssm.models:SimpleSystemManagerBackend.__init__": ("_parameters",),
 }
 

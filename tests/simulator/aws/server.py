@@ -158,6 +158,7 @@ class Cloud(Builder):
     def settle(self) -> None:
         """Let happen what is due by now. The lock must be held."""
         self.agenda.run()
+        self.balancers.check()
 
     def tick(self) -> None:
         """The same, for the world's ticker and for tests that have pushed the clock."""

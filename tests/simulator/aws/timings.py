@@ -32,8 +32,8 @@ class Timings:
     rebalance: float = 60.0
     #: Auto Scaling tries again after a launch that failed
     launch_retry: float = 60.0
-    #: Load balancers: a registered target turns from initial to healthy
-    registering: float = 15.0
+    #: Load balancers: all their nodes know a new target; its health checks begin (and take interval x threshold)
+    registering: float = 5.0
     #: EKS: a new control-plane version
     cluster_update: float = 600.0
     #: EKS: any other update

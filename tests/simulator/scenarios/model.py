@@ -46,7 +46,7 @@ class NodeGroup:
     suspended: Sequence[str] = ()
     protected: bool = False  # new instances are protected from scale-in
     hooks: Sequence[Mapping[str, object]] = ()  # arguments of PutLifecycleHook
-    target_groups: Sequence[str] = ()  # names; made when the world starts
+    target_groups: Sequence[str] = ()  # names; made when the world starts, attached to the group
     load_balancers: Sequence[str] = ()  # classic ones, by name
 
 
@@ -138,6 +138,9 @@ class Scenario:
     version: str = "1.34"
     zones: Sequence[str] = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
     times: Times = Times()
+    # target groups of the AWS Load Balancer Controller, by name: every node of the cluster is a target
+    controller_target_groups: Sequence[str] = ()
+    deregistration_delay: int = 300  # of every target group, seconds
     system: bool = True  # the DaemonSets aws-node and kube-proxy run on every node
 
     def with_group(self, name: str, **changes: object) -> Scenario:
