@@ -68,7 +68,9 @@ def settle_nodes(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, 
     wish = wish_of(params)
     chosen = choose(list_nodes(client), params["nodes"], params["instance_ids"], gone_is_fine=state == "uncordoned")
     decide: Decide = (
-        decide_unmarked if state == "uncordoned" else lambda node: decide_marked(node, wish, params["run_id"] or "")
+        decide_unmarked
+        if state == "uncordoned"
+        else lambda node: decide_marked(node, wish, params["run_id"] or "", client.time.timestamp())
     )
     results = {instance_id: _absent(instance_id) for instance_id in chosen.without_node}
     work = Work(client, call, decide, results)

@@ -22,6 +22,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes_connectio
     connect,
     kubernetes_argument_spec,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import ServerTime
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import LOOK_POLLS, Call
 
@@ -109,6 +110,7 @@ class Contact:
     """What is known of a server by its answers, by all who use the same client."""
 
     answered: bool
+    time: ServerTime
     accepted: bool = False  # it knew who we are
 
 
@@ -126,7 +128,7 @@ class KubernetesClient:
         self._poll_seconds = poll_seconds
         self._first_pause = min(poll_seconds, 1.0)
         self._longest_pause = 3 * poll_seconds
-        self._contact = Contact(answered=call.established)
+        self._contact = Contact(call.established, ServerTime(call.clock))
         self._heartbeat: Heartbeat | None = Heartbeat(call)
         self._most_patience = math.inf
         self.read_timeout: float = READ_TIMEOUT
@@ -157,6 +159,11 @@ class KubernetesClient:
     def answered(self) -> bool:
         """Whether the server is known to answer at this address: what fails then is no wrong address."""
         return self._contact.answered
+
+    @property
+    def time(self) -> ServerTime:
+        """What time it is at the server: the clock of all timestamps on objects."""
+        return self._contact.time
 
     @property
     def briefly(self) -> KubernetesClient:
@@ -361,6 +368,7 @@ class KubernetesClient:
                 timeout=Timeout(connect=CONNECT_TIMEOUT, read=read_timeout or self.read_timeout),
             )
             self._contact.answered = True
+            self._contact.time.hear(response.headers.get("Date"))
             if response.status >= 300:
                 error = _error_of(method, path, query, response.status, response.headers, response.data)
                 error.retry_after = self._within_reason(error.retry_after)

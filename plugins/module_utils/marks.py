@@ -71,8 +71,9 @@ class Change:
 # --- decisions -------------------------------------------------------------------------------------------------------
 
 
-def decide_marked(node: Node, wish: Wish, run: str = "") -> Change:
-    """How the Node gets what is wished. Marks of an earlier run are adopted: what was there before it stays known."""
+def decide_marked(node: Node, wish: Wish, run: str = "", now: str = "") -> Change:
+    """How the Node gets what is wished. Marks of an earlier run are adopted: what was there before it stays known, and
+    so does since when it is cordoned, unless somebody has uncordoned it. `now` is a timestamp."""
     marks = read_node_marks(node)
     cordons = wish.cordon and not node.unschedulable
     labels, label_records = _put_on(node.labels, wish.labels, marks.labels)
@@ -81,6 +82,7 @@ def decide_marked(node: Node, wish: Wish, run: str = "") -> Change:
     ours = NodeMarks(
         run=run or marks.run,
         cordoned=marks.cordoned or cordons,
+        since=now if cordons else marks.since or (now if wish.cordon else ""),
         labels=label_records,
         annotations=annotation_records,
         taints=taint_records,

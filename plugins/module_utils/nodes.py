@@ -123,10 +123,14 @@ def by_instance(nodes: Iterable[Node]) -> dict[str, Node]:
 
 @dataclass(frozen=True)
 class NodeMarks:
-    """What we put on one Node. The three maps are `{key: {"was": value or None, "set_to": value}}`."""
+    """What we put on one Node. The three maps are `{key: {"was": value or None, "set_to": value}}`.
+
+    `since`: when it was cordoned for us, by the API server's clock; whatever is waited for on it counts from then.
+    """
 
     run: str = ""
     cordoned: bool = False
+    since: str = ""
     labels: Mapping[str, Any] = field(default_factory=dict)
     annotations: Mapping[str, Any] = field(default_factory=dict)
     taints: Mapping[str, Any] = field(default_factory=dict)
@@ -140,6 +144,7 @@ class NodeMarks:
         content = {
             "run": self.run,
             "cordoned": self.cordoned,
+            "since": self.since,
             "labels": dict(self.labels),
             "annotations": dict(self.annotations),
             "taints": dict(self.taints),
@@ -157,6 +162,7 @@ def read_node_marks(node: Node) -> NodeMarks:
         return NodeMarks(
             run=str(content.get("run", "")),
             cordoned=bool(content.get("cordoned", False)),
+            since=str(content.get("since", "")),
             labels=_records(content.get("labels", {})),
             annotations=_records(content.get("annotations", {})),
             taints=_records(content.get("taints", {})),

@@ -15,9 +15,9 @@ from typing import Any, Collection, Iterable, Mapping, Optional, Sequence
 from ansible_collections.evergreen.eks.plugins.module_utils import zones
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import INSTANCE_ID, Activity
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_duration
 
 LEAVING = ("Terminating", "Detaching")  # how the description of an activity begins that takes an instance out
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SELECT_FORMS = (
     "'outdated', 'all', {older_than: '7d'}, {instances: [i-...]} or {expression: <JMESPath over the instance records>}"
 )
@@ -127,16 +127,6 @@ class Sizes:
 
 
 # --- input -----------------------------------------------------------------------------------------------------
-
-
-def parse_duration(text: Any) -> int:
-    """Seconds of "90s", "30m", "12h", "7d", "1d12h" or a plain number of seconds. Raises InvalidInput."""
-    value = str(text).strip().lower()
-    if re.fullmatch(r"\d+", value):
-        return int(value)
-    if not re.fullmatch(r"(\d+[smhdw])+", value):
-        raise InvalidInput(f"'{text}' is not a duration", remedy="Give one such as 90s, 30m, 12h, 7d or 1d12h")
-    return sum(int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", value))
 
 
 def parse_selection(raw: Any) -> Selection:

@@ -22,10 +22,10 @@ from urllib.parse import quote
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_duration
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import (
     SELECT_FORMS,
     parse_amount,
-    parse_duration,
     parse_selection,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.store import refuse_lost_state

@@ -17,6 +17,7 @@ import ssl
 import struct
 import threading
 import time
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
@@ -216,11 +217,16 @@ class _Connection(socketserver.StreamRequestHandler):
         headers = [
             ("Content-Type", "text/plain; charset=utf-8" if text else "application/json"),
             ("Content-Length", str(len(body))),
+            self._date(),
             *response.headers,
         ]
         if close:
             headers.append(("Connection", "close"))
         self.connection.sendall(_head(response.status, headers) + body)
+
+    def _date(self) -> tuple[str, str]:
+        """What Go's net/http puts on every answer: the time of the timestamps on the objects."""
+        return "Date", formatdate(self.server.api.clock.now(), usegmt=True)
 
     def _stream(self, watch: Watch, url: str) -> bool:
         """Send events as they come, until the time is up or the client has gone."""
@@ -230,9 +236,8 @@ class _Connection(socketserver.StreamRequestHandler):
         end = now + float(query.get("timeoutSeconds") or WATCH_SECONDS)
         bookmark_due = now + BOOKMARK_SECONDS
         try:
-            self.connection.sendall(
-                _head(200, [("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")])
-            )
+            chunked = ("Transfer-Encoding", "chunked")
+            self.connection.sendall(_head(200, [("Content-Type", "application/json"), chunked, self._date()]))
             while not watch.ended or watch.has_backlog:
                 now = time.monotonic()
                 if self.server.is_dropped(self.connection):

@@ -22,6 +22,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.marks import (
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS, node_from
 
 INSTANCE = "i-00000000000000001"
+NOON, LATER = "2026-11-21T12:00:00Z", "2026-11-21T15:00:00Z"
 EXCLUDE = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
@@ -61,8 +62,8 @@ class NodeStore:
     def settle(self, decide: Any) -> Any:
         return settle(self, node_from(self.get("node")), decide, check_mode=False)
 
-    def put_on(self, wish: Wish, run: str = "run-1") -> Any:
-        return self.settle(lambda node: decide_marked(node, wish, run))
+    def put_on(self, wish: Wish, run: str = "run-1", now: str = NOON) -> Any:
+        return self.settle(lambda node: decide_marked(node, wish, run, now))
 
     def take_off(self) -> Any:
         return self.settle(decide_unmarked)
@@ -113,12 +114,24 @@ def test_a_second_time_nothing_is_sent() -> None:
     assert (again.changed, again.reason, len(store.patches)) == (False, "unchanged", 2)
 
 
+def test_since_when_a_node_is_cordoned_stays_known_until_somebody_uncordons_it() -> None:
+    store = NodeStore(a_node("n", INSTANCE))
+    store.put_on(Wish(annotations={"example.com/why": "because"}))
+    assert "since" not in store.marks
+    store.put_on(Wish(cordon=True))
+    assert not store.put_on(Wish(cordon=True), now=LATER).changed
+    assert store.put_on(EVERYTHING, "run-2", now=LATER).changed and store.marks["since"] == NOON
+    store.change({"spec": {"unschedulable": None}})
+    store.put_on(EVERYTHING, now=LATER)
+    assert store.marks["since"] == LATER
+
+
 def test_a_node_that_somebody_else_cordoned_stays_cordoned() -> None:
     store = NodeStore(a_node("n", INSTANCE, unschedulable=True))
     assert store.put_on(Wish(cordon=True)).reason == "foreign_cordon"
     assert store.patches == []
     store.put_on(EVERYTHING)
-    assert "cordoned" not in store.marks
+    assert "cordoned" not in store.marks and store.marks["since"] == NOON
     assert store.take_off().reason == "foreign_cordon"
     assert store.manifest["spec"]["unschedulable"] is True
     assert MARKS not in store.manifest["metadata"]["annotations"]

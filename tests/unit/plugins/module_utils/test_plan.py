@@ -34,19 +34,6 @@ def host(name: str, zone: str = "a", days: int = 0, **rest) -> Host:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("12h", 43200), ("7d", 604800), ("1d12h", 129600), (45, 45)]
-)
-def test_durations(text, seconds):
-    assert plan.parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "7 days", "-1d", "d7", "1.5h"])
-def test_what_is_no_duration(text):
-    with pytest.raises(InvalidInput, match="is not a duration"):
-        plan.parse_duration(text)
-
-
-@pytest.mark.parametrize(
     ("raw", "own_size", "surge", "unavailable"),
     [
         ("25%", 6, 2, 1),  # 1.5: up for surge, down for unavailable
