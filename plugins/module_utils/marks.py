@@ -90,14 +90,15 @@ def decide_marked(node: Node, wish: Wish, run: str = "", now: str = "") -> Chang
     foreign = wish.cordon and node.unschedulable and not marks.cordoned
     if not ours.empty and ours != marks:
         annotations = {**annotations, MARKS: ours.dump()}
-    return _change(
+    change = _change(
         node,
         unschedulable=True if cordons else node.unschedulable,
         labels=labels,
         annotations=annotations,
         taints=taints,
-        unchanged="foreign_cordon" if foreign else "unchanged",
+        unchanged="unchanged",
     )
+    return replace(change, reason="foreign_cordon") if foreign else change
 
 
 def decide_unmarked(node: Node) -> Change:
