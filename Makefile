@@ -55,6 +55,10 @@ test-slow: ready ## The integration tests that `make test` leaves out: every cha
 crash: ready ## Kill rollouts at every step and run them again (an hour and more; EVERY=5, ONLY=k017-after, JOBS=1)
 	@$(SIMULATOR) crash --only '$(ONLY)' --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
 
+.PHONY: bench
+bench: ready ## Measure rollouts of 10, 50 and 200 nodes: seconds, calls, memory (half an hour; NODES=10,50, SPEED=10)
+	@$(SIMULATOR) bench --nodes $(or $(NODES),10,50,200) --speed $(or $(SPEED),1)
+
 .PHONY: test-fast
 test-fast: ready ## The inner loop: format, unit tests, conformance (under a minute)
 	@ruff check .

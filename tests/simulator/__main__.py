@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", default="", help="names of cases, with commas and wildcards")
     made.add_argument("--every", type=int, default=1, help="only every n-th")
     made.add_argument("--jobs", type=int, default=2, help="worlds at a time (default %(default)d)")
+    made = commands.add_parser("bench", help="what a rollout costs, by the size of its group")
+    made.add_argument("--nodes", default="10,50,200", help="sizes, with commas (default %(default)s)")
+    made.add_argument("--speed", type=float, default=1.0, help="world seconds a second (default %(default)g)")
     return top
 
 
@@ -68,6 +71,10 @@ def run(given: argparse.Namespace) -> int:
         return demo_new(*given.arguments)
     if given.command == "crash":
         return crash(given.only, given.every, given.jobs)
+    if given.command == "bench":
+        from simulator.bench import bench  # moto is loaded with it, which the other commands need not wait for
+
+        return bench([int(size) for size in given.nodes.split(",")], given.speed)
     if given.command == "start":
         return start(given.scenario, given.speed)
     if given.command in ("stop", "demo-stop"):
