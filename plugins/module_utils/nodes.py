@@ -220,9 +220,12 @@ def is_finished(pod: Mapping[str, Any]) -> bool:
 
 def pod_is_ready(pod: Mapping[str, Any]) -> bool:
     """The pod's condition Ready is True and it is not on its way out."""
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
-    return ready and not pod["metadata"].get("deletionTimestamp")
+    return condition_holds(pod.get("status") or {}, "Ready") and not pod["metadata"].get("deletionTimestamp")
+
+
+def condition_holds(status: Mapping[str, Any], kind: str) -> bool:
+    """Whether the condition of that type is True in the status of an object."""
+    return any(item.get("type") == kind and item.get("status") == "True" for item in status.get("conditions") or [])
 
 
 def pods_that_must_leave(pods: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -20,6 +20,8 @@ Amount = Union[int, str]  # a number of pods, or a percentage as text ("25%")
 ALWAYS_ALLOW = "AlwaysAllow"
 IF_HEALTHY = "IfHealthyBudget"
 DISRUPTED_NAMED = 5
+UNCOUNTED_PHASES = ("Pending", "Succeeded", "Failed")
+MAX_DISRUPTED_PODS = 2000  # eviction.go: with more of them unconfirmed the server grants nothing
 
 
 class Labelled(Protocol):
@@ -30,6 +32,16 @@ class Labelled(Protocol):
 
     @property
     def labels(self) -> Mapping[str, str]: ...
+
+
+class Evictable(Labelled, Protocol):
+    """A pod as the server looks at it when it is to be evicted."""
+
+    @property
+    def phase(self) -> str: ...
+
+    @property
+    def ready(self) -> bool: ...
 
 
 AnyPod = TypeVar("AnyPod", bound=Labelled)
@@ -83,6 +95,34 @@ class Budget:
     def stale(self) -> bool:
         """Its status is still that of a former spec, or of none."""
         return self.observed_generation < self.generation
+
+    @property
+    def grants(self) -> int:
+        """How many evictions the server would grant now (rules 8 to 11): none while its status is out of order."""
+        in_order = not self.stale and len(self.disrupted_pods) <= MAX_DISRUPTED_PODS
+        return max(0, self.disruptions_allowed) if in_order else 0
+
+    @property
+    def refusal(self) -> str:
+        """What the server says when it grants none, in its own words."""
+        if self.stale:
+            return f"The disruption budget {self.name} is still being processed by the server."
+        if self.sync_failed and self.condition_message:
+            why = f"because it failed sync: {self.condition_message}"
+            return f"The disruption budget {self.name} does not allow evicting pods currently {why}"
+        if self.current_healthy <= self.desired_healthy:
+            numbers = f"needs {self.desired_healthy} healthy pods and has {self.current_healthy} currently"
+            return f"The disruption budget {self.name} {numbers}"
+        return f"The disruption budget {self.name} does not allow evicting pods currently"
+
+    def spares(self, pod: Evictable) -> bool:
+        """Whether the pod may go without being counted: pending and finished ones (rule 4), and unready ones by policy
+        (rule 6) or while enough others are healthy (rule 7)."""
+        if pod.phase in UNCOUNTED_PHASES:
+            return True
+        if pod.ready:
+            return False
+        return self.unhealthy_policy == ALWAYS_ALLOW or self.current_healthy >= self.desired_healthy > 0
 
     @property
     def unsatisfiable(self) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,10 +21,11 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer, read_answer
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import budgets_of
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Budget, budget_from, budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Blocked
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import BUDGETS, Explainer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.flow import EVICTIONS_AT_ONCE, Flow, Lane
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Plan, Request
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
@@ -36,20 +37,18 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import 
     UNCORDONED,
     Report,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import Judged, PodWatch, list_judged
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import Judged, PodWatch, Watch, list_judged
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorView, Node, ReadyFloor, get_node
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
-EVICTIONS_AT_ONCE = 32
-EVICTIONS_AT_ONCE_ON_A_NODE = 8
 READS_AT_ONCE = 4
 NODE_LOOKS = 6  # every so many looks at the pods one look at the Node itself
 EXPLAIN_LOOKS = 6  # whoever is blocked for so many looks is diagnosed, and again after as many
 
 
-@dataclass
+@dataclass(eq=False)
 class Course:
     """A node in hand: its state, its watch, and its times.
 
@@ -63,7 +62,6 @@ class Course:
     began: float
     node_due: float
     wake_at: float = 0.0  # when to tend to it without news
-    sending: int = 0
     reading_node: bool = False
     confirming: bool = False
     watch: PodWatch | None = None
@@ -118,9 +116,9 @@ class Drain:
         self._courses: list[Course] = []
         self._evictions = ThreadPoolExecutor(EVICTIONS_AT_ONCE, thread_name_prefix="eviction")
         self._reads = ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="read")
-        self._sending = 0
-        self._starved: deque[Course] = deque()  # have evictions to send, and wait for a place
-        self._held_until = 0.0  # the server's flow control has asked everybody to wait
+        self._flow: Flow[Departure] = Flow(request.poll_seconds)
+        self._budgets: Watch | None = None
+        self._budgets_known = False  # or known to be unreadable
         self._floor = floor
         self._floor_view: FloorView | None = None
         self._floor_due = 0.0
@@ -222,19 +220,36 @@ class Drain:
 
     def _send_evictions(self, course: Course, now: float) -> None:
         due = course.drain.due(now)
-        if not due or not self._floor_holds(now):
+        if not due or not self._floor_holds(now) or not self._knows_budgets():
             return
-        if now < self._held_until:
-            course.wake_at = min(course.wake_at, self._held_until)
+        if now < self._flow.held_until:
+            course.wake_at = min(course.wake_at, self._flow.held_until)
             return
-        places = EVICTIONS_AT_ONCE - self._sending
-        for departure in due[: max(0, min(places, EVICTIONS_AT_ONCE_ON_A_NODE - course.sending))]:
+        admitted, refused = self._flow.admit(course, due, now)
+        for departure in admitted:
             course.drain.sent(departure)
-            course.sending += 1
-            self._sending += 1
             self._evictions.submit(self._evict, course, departure)
-        if len(due) > places and course not in self._starved:
-            self._starved.append(course)
+        for departure, answer in refused:
+            if course.drain.held(departure, answer, now, self._clock.timestamp()):
+                self._report.blocked(course.drain, departure)
+
+    def _knows_budgets(self) -> bool:
+        """Whether what the budgets grant is known, as far as it may be. Asked, and therefore read, only when there is
+        something to evict."""
+        if self._budgets is None:
+            self._budgets = Watch(
+                self._client,
+                BUDGETS,
+                budget_from,
+                self._request.poll_seconds,
+                on_all=lambda budgets: self._post(self._saw_budgets, budgets),
+                on_one=lambda budget: self._post(self._saw_budget, budget),
+                on_gone=lambda metadata: self._post(self._saw_budget_gone, metadata),
+                on_stale=lambda _why: self._post(self._read_budgets),
+                on_error=lambda error: self._post(self._lost_budgets, error),
+            )
+            self._budgets.start()
+        return self._budgets_known
 
     def _receive(self) -> None:
         """Wait for news, no longer than until something is due, and take in all that has come."""
@@ -251,6 +266,7 @@ class Drain:
     def _finish(self, course: Course, reason: str) -> None:
         course.watch.stop()
         self._courses.remove(course)
+        self._flow.leave(course)
         if reason in (TIMEOUT, BLOCKED) and self._floor_view is not None and self._floor_view.slack < 0:
             course.drain.held_back(self._floor_view.explain())
         self._report.finished(course.drain, reason, self._clock.now() - course.began)
@@ -282,6 +298,8 @@ class Drain:
         """Stop watching, and wait for what has been sent: after this call nothing more of it happens."""
         for course in self._courses:
             course.watch.stop()
+        if self._budgets is not None:
+            self._budgets.stop()
         self._evictions.shutdown(cancel_futures=True)
         self._reads.shutdown(cancel_futures=True)
         while not self._inbox.empty():
@@ -317,13 +335,7 @@ class Drain:
 
     def _answered(self, course: Course, departure: Departure, answer: Answer, error: KubernetesError | None) -> None:
         now = self._clock.now()
-        course.sending -= 1
-        self._sending -= 1
-        course.wake()
-        if self._starved:
-            self._starved.popleft().wake()
-        if answer.everybody:
-            self._held_until = max(self._held_until, now + (answer.pause or self._request.poll_seconds))
+        self._flow.answered(course, departure.pod, answer, now)
         worth_telling = course.drain.answered(departure, answer, now, self._clock.timestamp())
         if answer.next == answers.ACCEPTED:
             self._report.changed = True
@@ -331,6 +343,29 @@ class Drain:
             self._report.blocked(course.drain, departure)
         if answer.next == answers.FATAL and error is not None:
             raise error
+
+    def _saw_budgets(self, budgets: list[Budget]) -> None:
+        self._wake(self._flow.ledger.see_all(budgets, self._clock.now()))
+        self._read_budgets()
+
+    def _saw_budget(self, budget: Budget) -> None:
+        self._wake(self._flow.ledger.see(budget, self._clock.now()))
+
+    def _saw_budget_gone(self, metadata: Mapping[str, Any]) -> None:
+        self._wake(self._flow.ledger.see_gone(metadata["namespace"], metadata["name"]))
+
+    def _read_budgets(self) -> None:
+        """The budgets have been listed, or could not be: evictions need not wait for that any more."""
+        if not self._budgets_known:
+            self._budgets_known = True
+            self._wake(self._courses)
+
+    def _lost_budgets(self, error: Exception) -> None:
+        """They may not be read, so the server alone knows what they grant."""
+        if not isinstance(error, KubernetesError):
+            raise error
+        self._wake(self._flow.ledger.forget())
+        self._read_budgets()
 
     def _saw_node(self, course: Course, node: Node | None) -> None:
         course.reading_node = False
@@ -384,6 +419,10 @@ class Drain:
             self._read(self._read_floor)
         recent = now < self._floor_due + self._request.poll_seconds
         return recent and self._floor_view is not None and self._floor_view.slack >= 0
+
+    def _wake(self, lanes: Iterable[Lane]) -> None:
+        for lane in lanes:
+            lane.wake()
 
     # --- the other threads
 

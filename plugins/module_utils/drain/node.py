@@ -66,6 +66,7 @@ class Departure:
     met_at: float = 0.0
     diagnosis: Diagnosis | None = None
     told_kind: str = ""
+    told_reason: str = ""
 
     @property
     def by_us(self) -> bool:
@@ -122,6 +123,17 @@ class Departure:
             node=node,
             overdue=self.terminating_since is not None and now > self.terminating_since + self.pod.grace_seconds,
         )
+
+    def meet(self, obstacle: Answer, now: float, timestamp: str) -> None:
+        """Something is in its way."""
+        self.obstacle = obstacle
+        self.blocked_since = self.blocked_since or timestamp
+        self.blocked_at = now if self.blocked_at is None else self.blocked_at
+
+    def tells(self, obstacle: Answer) -> bool:
+        """Whether this was not told before; it counts as told from here on."""
+        former, self.told_reason = self.told_reason, obstacle.reason
+        return former != obstacle.reason
 
     def learn(self, diagnosis: Diagnosis) -> bool:
         """Note why it does not leave. True when that is worth telling: for the first time, or it is of another kind."""
@@ -248,13 +260,21 @@ class NodeDrain:
             if not still_here:
                 self._count_evicted(departure)
             return False
-        former, departure.obstacle = departure.obstacle, answer
-        departure.blocked_since = departure.blocked_since or timestamp
-        departure.blocked_at = now if departure.blocked_at is None else departure.blocked_at
+        former = departure.obstacle
+        departure.meet(answer, now, timestamp)
         departure.not_before = now + self._pause(departure, answer)
         if answer.next == answers.PERMANENT:
-            return former is None or former.reason != answer.reason
-        return former is not None and (former.reason != answer.reason or departure.attempts == 2)
+            return departure.tells(answer)
+        if former is None or (former.reason == answer.reason and departure.attempts < 2):
+            return False
+        return departure.tells(answer)
+
+    def held(self, departure: Departure, answer: Answer, now: float, timestamp: str) -> bool:
+        """A budget does not let it go now, so nothing was sent. True when that is worth telling: it has lasted."""
+        if departure.obstacle is None or departure.obstacle.reason != answers.API_ERROR:
+            departure.meet(answer, now, timestamp)
+        lasts = departure.blocked_at is not None and now - departure.blocked_at >= self.poll_seconds
+        return lasts and departure.tells(answer)
 
     def look_at(self, node: Node | None, now: float) -> None:
         """The Node itself; on one that is not Ready nobody may be left to confirm that a pod has stopped."""

@@ -35,12 +35,15 @@ class Pod:
     uid: str
     node_name: str
     phase: str = "Running"
+    ready: bool = True
     terminating: bool = False
+    deleted_at: str = ""  # when it has to be gone: the request plus its grace (RFC 3339)
     grace_seconds: int = 30
     controller: Controller | None = None
     daemon: bool = False
     mirror: bool = False
     empty_dirs: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()  # its PersistentVolumeClaims
     finalizers: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -60,7 +63,7 @@ class Pod:
 def pod_from(manifest: Mapping[str, Any]) -> Pod:
     """The record of one pod as the API answers it."""
     metadata, spec, status = manifest["metadata"], manifest.get("spec") or {}, manifest.get("status") or {}
-    owner = nodes.controller_of(manifest)
+    volumes, owner = spec.get("volumes") or [], nodes.controller_of(manifest)
     grace = metadata.get("deletionGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
     return Pod(
         namespace=metadata["namespace"],
@@ -68,7 +71,9 @@ def pod_from(manifest: Mapping[str, Any]) -> Pod:
         uid=metadata.get("uid", ""),
         node_name=spec.get("nodeName") or "",
         phase=status.get("phase") or "Unknown",
+        ready=nodes.condition_holds(status, "Ready"),
         terminating=bool(metadata.get("deletionTimestamp")),
+        deleted_at=metadata.get("deletionTimestamp") or "",
         grace_seconds=30 if grace is None else int(grace),
         controller=(
             Controller(owner.get("apiVersion", ""), owner.get("kind", ""), owner.get("name", ""), owner.get("uid", ""))
@@ -77,7 +82,16 @@ def pod_from(manifest: Mapping[str, Any]) -> Pod:
         ),
         daemon=nodes.is_daemonset_pod(manifest),
         mirror=nodes.is_mirror_pod(manifest),
-        empty_dirs=tuple(volume["name"] for volume in spec.get("volumes") or [] if "emptyDir" in volume),
+        empty_dirs=tuple(volume["name"] for volume in volumes if "emptyDir" in volume),
+        claims=tuple(filter(None, (claim_of(metadata["name"], volume) for volume in volumes))),
         finalizers=tuple(metadata.get("finalizers") or ()),
         labels=metadata.get("labels") or {},
     )
+
+
+def claim_of(pod_name: str, volume: Mapping[str, Any]) -> str:
+    """The PersistentVolumeClaim behind a volume of a pod, "" for other volumes. That of a generic ephemeral volume is
+    named after both (https://kubernetes.io/docs/concepts/storage/ephemeral-volumes)."""
+    if "ephemeral" in volume:
+        return f"{pod_name}-{volume['name']}"
+    return (volume.get("persistentVolumeClaim") or {}).get("claimName", "")
