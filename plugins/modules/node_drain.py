@@ -24,6 +24,9 @@ description:
   - An eviction that a budget does not allow now is tried again until the time-out; so is one that failed because the
     Kubernetes API was busy or could not be reached for a while. An eviction whose answer was lost is not simply sent
     again, the pod is looked at first.
+  - "At most eight evictions are under way for a node and 32 for the cluster, and for a budget never more than it allows:
+    all budgets are watched, and what one of them does not allow now is not asked for until its status has changed, but
+    for one try for each budget, sixty seconds apart (twelve times O(poll_seconds))."
   - A time-out is a failure, and names the pods and what is in their way.
   - A pod that has been in the way for six times O(poll_seconds) is diagnosed, in the journal and for the result, and
     told again when what is in its way has become something else. For that the budgets and the pods of its namespace are
@@ -96,7 +99,8 @@ notes:
     C(pods/eviction), all in the whole cluster."
   - "C(list) on C(daemonsets.apps) finds DaemonSet pods that are left over, C(list) on C(replicasets.apps),
     C(statefulsets.apps), C(jobs.batch) and C(replicationcontrollers) other pods whose controller is gone, C(list) on
-    C(poddisruptionbudgets.policy) names and explains budgets. Without these verbs the module works and says less."
+    C(poddisruptionbudgets.policy) names and explains budgets, and with C(watch) evictions are only sent where budgets
+    allow them. Without these verbs the module works, tries more and says less."
   - "Needs the IAM action C(autoscaling:DescribeAutoScalingGroups) for O(asg_name)."
 seealso:
   - module: evergreen.eks.node_cordon
@@ -203,7 +207,9 @@ nodes:
           description: When it was first met, UTC.
           type: str
         attempts:
-          description: How many evictions were sent for it.
+          description:
+            - How many evictions were sent for it. V(0) where its budget, which is watched, has allowed none, and where
+              something else must come first.
           type: int
         class:
           description:

@@ -186,8 +186,10 @@ def test_a_drain_outlives_all_that_can_happen_to_its_watch(world: World):
 def test_flow_control_lets_all_evictions_rest_and_a_budget_only_its_own(world: World):
     """The one asks for a pause of two seconds (two minutes of this world), the other says which budget it is.
 
-    And whatever becomes of the answers, the module knows in the end what it has evicted.
+    And whatever becomes of the answers, the module knows in the end what it has evicted. It may not read the budgets,
+    so it has to try.
     """
+    world.kubernetes.authorize = lambda user, verb, group, *_rest: "evergreen" not in user or group != "policy"
     node = cordoned(world, "web")
     there = pods_on(world, node)
     met = disturb(

@@ -209,7 +209,7 @@ class Flow(Generic[AnyLeaving]):
             elif len(sent) < min(places, own):
                 self.ledger.sent(one.pod, now)
                 sent.append(one)
-            elif len(sent) >= places and lane not in self._starved:
+            elif len(sent) < own and lane not in self._starved:
                 self._starved.append(lane)
         self._under_way[lane] = self._under_way.get(lane, 0) + len(sent)
         return sent, refused

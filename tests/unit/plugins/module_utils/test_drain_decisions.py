@@ -108,20 +108,28 @@ def test_a_pod_is_read_from_what_the_api_answers() -> None:
         "spec": {
             "nodeName": "node-a",
             "terminationGracePeriodSeconds": 60,
-            "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory"}}, {"name": "conf", "configMap": {}}],
+            "volumes": [
+                {"name": "tmp", "emptyDir": {"medium": "Memory"}},
+                {"name": "conf", "configMap": {}},
+                {"name": "data", "persistentVolumeClaim": {"claimName": "agent-data"}},
+                {"name": "cache", "ephemeral": {"volumeClaimTemplate": {}}},
+            ],
         },
-        "status": {"phase": "Running"},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]},
     }
     assert pod_from(manifest) == Pod(
         "shop",
         "agent-x",
         "uid-9",
         "node-a",
+        ready=False,
         terminating=True,
+        deleted_at="2026-11-21T01:02:03Z",
         grace_seconds=5,
         controller=DAEMON_SET,
         daemon=True,
         empty_dirs=("tmp",),
+        claims=("agent-data", "agent-x-cache"),
         finalizers=("example.com/held",),
         labels={},
     )
