@@ -25,8 +25,8 @@ description:
     Kubernetes API was busy or could not be reached for a while. An eviction whose answer was lost is not simply sent
     again, the pod is looked at first.
   - "At most eight evictions are under way for a node and 32 for the cluster, and for a budget never more than it allows:
-    all budgets are watched, and what one of them does not allow now is not asked for until its status has changed, but
-    for one try for each budget, sixty seconds apart (twelve times O(poll_seconds))."
+    all budgets are watched, and what one does not allow now is not asked for until its status has changed. Only when
+    nothing has been heard of it for twelve times O(poll_seconds) it is tried once all the same."
   - A time-out is a failure, and names the pods and what is in their way.
   - A pod that has been in the way for six times O(poll_seconds) is diagnosed, in the journal and for the result, and
     told again when what is in its way has become something else. For that the budgets and the pods of its namespace are
