@@ -14,6 +14,7 @@ from typing import Any, Optional
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 TIMESTAMP = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -25,6 +26,14 @@ def parse_duration(text: Any) -> int:
     if not re.fullmatch(r"(\d+[smhdw])+", value):
         raise InvalidInput(f"'{text}' is not a duration", remedy="Give one such as 90s, 30m, 12h, 7d or 1d12h")
     return sum(int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", value))
+
+
+def parse_go_duration(text: str) -> Optional[float]:
+    """Seconds of what Go's C(time.ParseDuration) reads, such as C(1h30m) or C(1.5h), where it is more than 0."""
+    if not re.fullmatch(r"\+?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+", text):
+        return None
+    parts = re.findall(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)", text)
+    return sum(float(number) * GO_UNITS[unit] for number, unit in parts) or None
 
 
 def parse_timestamp(text: str) -> Optional[datetime]:

@@ -29,6 +29,10 @@ SCALE_DOWN_DISABLED = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
 EXCLUDE_FROM_LOAD_BALANCERS = "node.kubernetes.io/exclude-from-external-load-balancers"
 MARKS = "evergreen.eks/marks"
 MIRROR_POD = "kubernetes.io/config.mirror"
+# How a pod says what a drain is to do with it: ours as an annotation or a label, Cluster API's as a label
+# (api/core/v1beta1, PodDrainLabel).
+DRAIN, CLUSTER_API_DRAIN = "evergreen.eks/drain", "cluster.x-k8s.io/drain"
+SKIP_DRAIN, WAIT_COMPLETED = "skip", "wait-completed"
 INSTANCE_ID = re.compile(r"i-[0-9a-f]+")
 
 
@@ -213,6 +217,19 @@ def is_mirror_pod(pod: Mapping[str, Any]) -> bool:
     )
 
 
+def drain_wish(pod: Mapping[str, Any]) -> str:
+    """What the pod asks of a drain: SKIP_DRAIN, WAIT_COMPLETED, or nothing. Ours beats Cluster API's."""
+    metadata = pod["metadata"]
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    wish = annotations.get(DRAIN) or labels.get(DRAIN) or labels.get(CLUSTER_API_DRAIN) or ""
+    return wish.lower() if wish.lower() in (SKIP_DRAIN, WAIT_COMPLETED) else ""
+
+
+def stays_put(pod: Mapping[str, Any]) -> bool:
+    """No drain evicts it: its DaemonSet would put it back, the kubelet runs it from a file, or it has opted out."""
+    return is_daemonset_pod(pod) or is_mirror_pod(pod) or drain_wish(pod) == SKIP_DRAIN
+
+
 def is_finished(pod: Mapping[str, Any]) -> bool:
     """Succeeded or Failed: nothing of it runs any more."""
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
@@ -229,9 +246,8 @@ def condition_holds(status: Mapping[str, Any], kind: str) -> bool:
 
 
 def pods_that_must_leave(pods: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Names of the pods whose node must not be removed under them: all but DaemonSet, mirror and finished ones."""
-    staying = (pod for pod in pods if not (is_daemonset_pod(pod) or is_mirror_pod(pod) or is_finished(pod)))
-    return sorted(pod_name(pod) for pod in staying)
+    """Names of the pods whose node must not be removed under them: all but those that stay and finished ones."""
+    return sorted(pod_name(pod) for pod in pods if not (stays_put(pod) or is_finished(pod)))
 
 
 # --- how far an instance has come ------------------------------------------------------------------------------------

@@ -21,6 +21,9 @@ description:
     that no longer exists leave; finished pods are deleted and not waited for; pods with emptyDir volumes
     (O(delete_emptydir_data)) and pods without a controller (O(evict_unmanaged)) forbid that anything is evicted, unless
     allowed. Pods that land on a node while it is drained are treated in the same way.
+  - A pod with the annotation or label C(evergreen.eks/drain=skip), or the label C(cluster.x-k8s.io/drain=skip), stays
+    until the node goes. One with C(wait-completed) there is left to complete, see O(wait_for_completion). Pods that are
+    protected from autoscalers are, by default, not evicted either, see O(protected_pods).
   - An eviction that a budget does not allow now is tried again until the time-out; so is one that failed because the
     Kubernetes API was busy or could not be reached for a while. An eviction whose answer was lost is not simply sent
     again, the pod is looked at first.
@@ -65,6 +68,61 @@ options:
     description: Whether pods are evicted that no controller would start again elsewhere.
     type: bool
     default: false
+  wait_for_completion:
+    description:
+      - Pods that are left to complete, because a batch pod may have run for many hours. They are not evicted; such a
+        pod is done when its phase is C(Succeeded) or C(Failed), or it is gone, and one that has ended is not deleted.
+      - Besides those that O(wait_for_completion.selector) selects these are all pods with the annotation or label
+        C(evergreen.eks/drain=wait-completed), or the label C(cluster.x-k8s.io/drain=wait-completed).
+      - A node on which nothing else is left to be done than to wait for them does not count towards O(max_parallel),
+        and its O(timeout) begins when they are gone or their time is over.
+    type: dict
+    suboptions:
+      selector:
+        description: Label selector, as for C(kubectl -l).
+        type: str
+      timeout:
+        description:
+          - How long each is waited for, a number of seconds or a duration such as V(90m). The annotation
+            C(evergreen.eks/drain-timeout) of a pod sets another time for it.
+          - It counts from when the node was cordoned by M(evergreen.eks.node_cordon), which stands on the node, so that
+            a rerun does not begin anew; where somebody else cordoned it, from the beginning of this call.
+        type: str
+        default: 20h
+      then:
+        description:
+          - What becomes of one that has not completed by then.
+          - V(fail), it is not evicted, and its node is not drained. V(evict), it is evicted like any other.
+        type: str
+        choices: [fail, evict]
+        default: fail
+  protected_pods:
+    description:
+      - What becomes of pods that are protected from who removes nodes, by the annotation
+        C(cluster-autoscaler.kubernetes.io/safe-to-evict="false"), or by C(karpenter.sh/do-not-disrupt), which is
+        V(true) or a duration. One with a duration is protected until it has run for so long.
+      - V(refuse), they forbid that anything is evicted. V(wait), they are waited for; the O(timeout) counts, except
+        while nothing else is waited for than ages to be reached. V(evict), they are evicted like any other, and warned
+        of.
+    type: str
+    choices: [refuse, wait, evict]
+    default: refuse
+  order:
+    description:
+      - In which order the pods of a node leave. The next wave begins when all pods of the former are gone.
+      - V(priority), those of the priority classes C(system-cluster-critical) and C(system-node-critical) come last.
+      - Or a list of dictionaries with one key each, C(priority_class) with its name, or C(selector) with a label
+        selector. A pod is in the first wave that takes it. Who is in none comes after them, and of these again the
+        critical ones last.
+      - Pods that are left to complete belong to their wave, too.
+    type: raw
+    default: priority
+  order_timeout:
+    description:
+      - Seconds, or a duration such as V(5m), after which the next wave begins although the former is not gone. V(0) is
+        never.
+    type: str
+    default: '0'
   grace_period:
     description:
       - Seconds that a pod is given to stop, at least 1. Without it the pod's own.
@@ -124,6 +182,19 @@ EXAMPLES = r"""
     asg_name: shared
     min_ready: 5
 
+- name: Let reports run to their end, half a day at most, and databases leave after what uses them
+  evergreen.eks.node_drain:
+    cluster_name: production
+    nodes: [ip-10-0-1-23.eu-central-1.compute.internal]
+    wait_for_completion:
+      selector: app.kubernetes.io/component in (report, import)
+      timeout: 12h
+      then: evict
+    order:
+      - selector: tier!=database
+      - selector: tier=database
+    order_timeout: 10m
+
 - name: See what a drain would meet
   evergreen.eks.node_drain:
     cluster_name: production
@@ -154,7 +225,7 @@ nodes:
       description:
         - V(drained), all pods are gone.
         - V(node_gone) or V(no_node), there is no such node (any more).
-        - V(refused), pods with local data or without a controller forbid it.
+        - V(refused), pods with local data, without a controller or with an annotation that protects them forbid it.
         - V(not_cordoned), it was not cordoned.
         - V(uncordoned), somebody uncordoned it in the meantime.
         - V(blocked), what remains cannot be evicted while things are as they are.
@@ -170,9 +241,32 @@ nodes:
       type: list
       elements: str
     skipped:
-      description: Pods that stay, with C(pod) and C(reason), which is V(daemonset) or V(mirror).
+      description:
+        - Pods that stay, with C(pod) and C(reason).
+        - The reason is V(daemonset), V(mirror), V(opted_out), or V(completed) for one that was to complete and has.
       type: list
       elements: dict
+    waited:
+      description: Pods that were waited for instead of being evicted.
+      type: list
+      elements: dict
+      contains:
+        pod:
+          description: The pod, as C(namespace/name).
+          type: str
+        reason:
+          description: V(completing), see O(wait_for_completion); V(protected), see O(protected_pods).
+          type: str
+        until:
+          description: Until when at the longest, UTC; empty where that has no end of its own.
+          type: str
+        outcome:
+          description:
+            - V(succeeded) or V(failed), as it ended by itself; V(gone), it is not there any more.
+            - V(evicted), when its time was over or it was not protected any more.
+            - V(released), it has opted out of the drain meanwhile.
+            - V(waiting), it is still waited for; V(overdue), its time is over, and it is still there.
+          type: str
     blocked:
       description: Pods that are in the way.
       type: list
@@ -193,6 +287,10 @@ nodes:
               which the eviction API does not support.
             - V(local_storage), V(unmanaged), it must not be evicted without O(delete_emptydir_data) or
               O(evict_unmanaged).
+            - V(protected), an annotation protects it, see O(protected_pods).
+            - V(completing), it is left to complete; V(not_completed), it has not in its time, see
+              O(wait_for_completion.then).
+            - V(not_its_turn), pods of an earlier wave are still there, see O(order).
             - V(terminating), it was asked to stop and has not stopped yet.
             - V(namespace_terminating), its namespace is being deleted and it has not been yet.
             - V(webhook_denied), an admission webhook does not allow it; V(rejected), the API server does not.
@@ -222,9 +320,9 @@ nodes:
             - Where the pod was asked to stop, V(stopping), it has time left; V(finalizer), its time is over and
               finalizers hold it; V(kubelet_silent), its node is not Ready or gone; V(not_stopping), its time is over
               and its Ready node has not ended it.
-            - The same as C(blocked[].reason) with V(local_storage), V(unmanaged), V(namespace_terminating),
-              V(webhook_denied), V(rejected), V(keeps_returning), V(rate_limited), V(api_error), V(conflict),
-              V(below_floor) and V(not_sent).
+            - The same as C(blocked[].reason) with V(local_storage), V(unmanaged), V(protected), V(completing),
+              V(not_completed), V(not_its_turn), V(namespace_terminating), V(webhook_denied), V(rejected),
+              V(keeps_returning), V(rate_limited), V(api_error), V(conflict), V(below_floor) and V(not_sent).
             - V(unknown) else.
           type: str
         cause:
@@ -304,8 +402,10 @@ nodes:
       elements: str
     warnings:
       description:
-        - What should be known about evicted pods, with C(pod), C(reason) and C(message).
-        - The reason is V(local_storage), V(unmanaged), V(owner_gone) or V(orphaned_daemonset).
+        - What should be known about pods that leave, with C(pod), C(reason) and C(message).
+        - The reason is V(local_storage), V(unmanaged), V(owner_gone), V(orphaned_daemonset), V(protected),
+          V(eviction_responders), it declares C(spec.evictionResponders), which the eviction API does not ask, or
+          V(unreadable_annotation).
       type: list
       elements: dict
     seconds:
@@ -319,6 +419,8 @@ nodes:
       message: ""
       evicted: [shop/web-7d9c5b6f4-x2x7k]
       skipped: [{pod: kube-system/aws-node-4xk2p, reason: daemonset}]
+      waited:
+        - {pod: shop/report-28x7q, reason: completing, until: "2026-11-21T21:02:03Z", outcome: succeeded}
       blocked: []
       abandoned: []
       warnings: []
@@ -330,6 +432,7 @@ nodes:
       message: ""
       evicted: []
       skipped: []
+      waited: []
       blocked:
         - pod: shop/api-5c4f8-9zq4d
           uid: 5d0f8b0e-7b0c-4e0e-9a3e-3d0c5a1b2c3d
@@ -401,6 +504,17 @@ def main() -> None:
                 max_parallel={"type": "int", "default": 10},
                 delete_emptydir_data={"type": "bool", "default": False},
                 evict_unmanaged={"type": "bool", "default": False},
+                wait_for_completion={
+                    "type": "dict",
+                    "options": {
+                        "selector": {"type": "str"},
+                        "timeout": {"type": "str", "default": "20h"},
+                        "then": {"type": "str", "choices": ["fail", "evict"], "default": "fail"},
+                    },
+                },
+                protected_pods={"type": "str", "choices": ["refuse", "wait", "evict"], "default": "refuse"},
+                order={"type": "raw", "default": "priority"},
+                order_timeout={"type": "str", "default": "0"},
                 grace_period={"type": "int"},
                 asg_name={"type": "str"},
                 min_ready={"type": "int"},

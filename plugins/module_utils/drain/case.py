@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
+from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers, completion
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Budget, alike, budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.health import (
     TROUBLES,
@@ -49,6 +49,10 @@ NOT_STOPPING = "not_stopping"  # its time is over, on a Ready node, and nobody h
 # We do not ask.
 UNMANAGED = "unmanaged"
 LOCAL_STORAGE = "local_storage"
+PROTECTED = completion.PROTECTED  # by an annotation of its own
+COMPLETING = completion.COMPLETING  # it is to complete first
+NOT_COMPLETED = completion.NOT_COMPLETED
+NOT_ITS_TURN = "not_its_turn"  # pods of an earlier wave of this node are still there
 KEEPS_RETURNING = "keeps_returning"
 BELOW_FLOOR = "below_floor"
 NOT_SENT = "not_sent"
@@ -75,6 +79,10 @@ PLAIN_KINDS = (
     REJECTED,
     UNMANAGED,
     LOCAL_STORAGE,
+    PROTECTED,
+    COMPLETING,
+    NOT_COMPLETED,
+    NOT_ITS_TURN,
     KEEPS_RETURNING,
     BELOW_FLOOR,
     NOT_SENT,

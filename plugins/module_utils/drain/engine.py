@@ -41,7 +41,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import J
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorView, Node, ReadyFloor, get_node
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Clock, Deadline
 
 READS_AT_ONCE = 4
 NODE_LOOKS = 6  # every so many looks at the pods one look at the Node itself
@@ -57,14 +57,20 @@ class Course:
     """
 
     drain: NodeDrain
-    deadline: Deadline
-    last_look: Deadline
     began: float
     node_due: float
+    deadline: Deadline | None = None
+    last_look: Deadline | None = None
     wake_at: float = 0.0  # when to tend to it without news
     reading_node: bool = False
     confirming: bool = False
     watch: PodWatch | None = None
+
+    def grant(self, clock: Clock, timeout: float, patience: float) -> None:
+        """The whole time-out from now on: when it is taken in hand, and for as long as it only waits for pods that
+        have deadlines of their own."""
+        self.deadline = Deadline(clock, timeout)
+        self.last_look = Deadline(clock, timeout and timeout + patience)
 
     def wake(self) -> None:
         """Tend to it in the next round."""
@@ -155,16 +161,13 @@ class Drain:
     # --- the deciding thread's round
 
     def _begin_nodes(self) -> None:
-        while self._waiting and len(self._courses) < self._request.max_parallel:
+        in_hand = sum(not course.drain.only_waits for course in self._courses)
+        while self._waiting and in_hand < self._request.max_parallel:
             drain = self._waiting.popleft()
+            in_hand += 1
             now, patience = self._clock.now(), self._call.patience(self._request.poll_seconds)
-            course = Course(
-                drain,
-                deadline=Deadline(self._clock, self._request.timeout),
-                last_look=Deadline(self._clock, self._request.timeout and self._request.timeout + patience),
-                began=now,
-                node_due=now + self._node_interval,
-            )
+            course = Course(drain, began=now, node_due=now + self._node_interval)
+            course.grant(self._clock, self._request.timeout, patience)
             version = self._plan.versions[drain.node.name]
             if now - self._plan.made_at > self._request.poll_seconds:
                 # The nodes before this one took their time: nothing is sent on what was read so long ago.
@@ -191,6 +194,9 @@ class Drain:
     def _tend(self, course: Course) -> None:
         """Whatever is due for this node; sets when to come back without news."""
         now, drain = self._clock.now(), course.drain
+        drain.tell_time(now)
+        if drain.only_waits:
+            course.grant(self._clock, self._request.timeout, self._call.patience(self._request.poll_seconds))
         late = course.deadline.expired()
         course.wake_at = now + self._request.poll_seconds
         if not late:

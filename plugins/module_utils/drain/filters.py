@@ -5,16 +5,30 @@
 """Which pods of a node leave, which stay, and which forbid that the node is drained at all. Pure decisions.
 
 The filters are those of kubectl drain (k8s.io/kubectl/pkg/drain), with every warning kept and not only the last, and
-with three differences: pods of a DaemonSet that no longer exists leave; pods that are already on their way out are
-waited for, whatever they are; one refusal keeps the whole node from being touched.
+with four differences: pods of a DaemonSet that no longer exists leave; pods that are already on their way out are
+waited for, whatever they are; what a pod asks for is heeded (C(completion)); one refusal keeps the whole node from
+being touched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.completion import (
+    FAIL,
+    NOT_COMPLETED,
+    PROTECTED,
+    UNREADABLE,
+    Completions,
+    Hold,
+    Times,
+    longest,
+    own_seconds,
+    protection_of,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Controller, Pod
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import SKIP_DRAIN
 
 # What becomes of a pod.
 EVICT = "evict"  # through the eviction API, within its budget
@@ -29,10 +43,12 @@ OwnerExists = Callable[[Pod, Controller], "bool | None"]
 
 @dataclass(frozen=True)
 class Policy:
-    """What the user allows."""
+    """What the user allows. ``protected_pods`` is REFUSE, WAIT or EVICT."""
 
     delete_emptydir_data: bool = False
     evict_unmanaged: bool = False
+    completions: Completions = Completions()
+    protected_pods: str = REFUSE
 
 
 @dataclass(frozen=True)
@@ -45,11 +61,13 @@ class Remark:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a pod, why (refusals, or the reason of a skip), and what should be known about it."""
+    """What becomes of a pod, why (refusals, or the reason of a skip), and what should be known about it. With a
+    ``hold`` that becomes of it only when the hold is over."""
 
     action: str
     reasons: tuple[Remark, ...] = ()
     warnings: tuple[Remark, ...] = ()
+    hold: Hold | None = None
 
     @property
     def leaves(self) -> bool:
@@ -57,19 +75,44 @@ class Verdict:
         return self.action in (EVICT, WAIT)
 
 
-def judge(pod: Pod, policy: Policy, owner_exists: OwnerExists) -> Verdict:
-    """The verdict on one pod. Reasons: mirror, daemonset, local_storage, unmanaged.
-    Warnings: local_storage, unmanaged, owner_gone, orphaned_daemonset."""
+def judge(pod: Pod, policy: Policy, owner_exists: OwnerExists, times: Times) -> Verdict:
+    """The verdict on one pod. Reasons of a skip: mirror, daemonset, opted_out, completed; of a refusal: local_storage,
+    unmanaged, protected, not_completed. Warnings: local_storage, unmanaged, owner_gone, orphaned_daemonset, protected,
+    eviction_responders, unreadable_annotation."""
     if pod.mirror:
         return Verdict(SKIP, (Remark("mirror", "it is a static pod, which the kubelet runs from a file"),))
     owner_gone = pod.controller is not None and not pod.finished and owner_exists(pod, pod.controller) is False
     if pod.daemon and not owner_gone:
         return Verdict(SKIP, (Remark("daemonset", f"{pod.controller} would put it back at once"),))
+    if pod.drain_wish == SKIP_DRAIN:
+        return Verdict(SKIP, (Remark("opted_out", "it asks to be left where it is until its node goes"),))
     if pod.terminating:
         return Verdict(WAIT)
+    completes = policy.completions.concern(pod)
     if pod.finished:
-        return Verdict(DELETE)
+        # Whoever started a pod that is to complete may still read how it ended.
+        return Verdict(SKIP, (Remark("completed", f"it has ended: {pod.phase}"),)) if completes else Verdict(DELETE)
 
+    protection = protection_of(pod, times)
+    refusals, warnings = _remarks(pod, policy, owner_gone, protection.hold)
+    warnings += [Remark(UNREADABLE, text) for text in (*protection.unreadable, own_seconds(pod)[1]) if text]
+    waits = [protection.hold] if protection.hold and policy.protected_pods == WAIT else []
+    verdict = Verdict(REFUSE if refusals else EVICT, tuple(refusals), tuple(warnings), longest(waits))
+    return _completing(verdict, pod, policy.completions, times) if completes else verdict
+
+
+def _completing(verdict: Verdict, pod: Pod, completions: Completions, times: Times) -> Verdict:
+    """The same for a pod that is to complete: what stands in the way of its eviction counts when its time is over."""
+    hold = completions.hold(pod, times)
+    hold = longest([hold, *([verdict.hold] if verdict.hold else [])])
+    if completions.then == FAIL:
+        message = f"it has not completed by {hold.deadline}, and wait_for_completion.then is fail"
+        return replace(verdict, action=REFUSE, reasons=(Remark(NOT_COMPLETED, message),), hold=hold)
+    return replace(verdict, hold=hold)
+
+
+def _remarks(pod: Pod, policy: Policy, owner_gone: bool, protection: Hold | None) -> tuple[list[Remark], list[Remark]]:
+    """What forbids that this pod is evicted, and what should be known where it is."""
     refusals: list[Remark] = []
     warnings: list[Remark] = []
     if pod.empty_dirs:
@@ -90,6 +133,12 @@ def judge(pod: Pod, policy: Policy, owner_exists: OwnerExists) -> Verdict:
     elif owner_gone:
         reason = "orphaned_daemonset" if pod.daemon else "owner_gone"
         warnings.append(Remark(reason, f"its {pod.controller} no longer exists, so nothing starts it again"))
-    if refusals:
-        return Verdict(REFUSE, tuple(refusals), tuple(warnings))
-    return Verdict(EVICT, (), tuple(warnings))
+    if protection and policy.protected_pods == REFUSE:
+        refusals.append(Remark(PROTECTED, f"{protection.message}, and protected_pods is refuse"))
+    elif protection and policy.protected_pods == EVICT:
+        warnings.append(Remark(PROTECTED, f"{protection.message}, and protected_pods is evict"))
+    if pod.eviction_responders:
+        responders = ", ".join(filter(None, pod.eviction_responders)) or "its evictionResponders"
+        # KEP-4563: they would be told by an EvictionRequest, which is of another API and not served by every cluster.
+        warnings.append(Remark("eviction_responders", f"{responders} would rather be asked than see it evicted"))
+    return refusals, warnings

@@ -74,7 +74,7 @@ class PodHealth:
     message: str = ""
     since: str = ""  # of the trouble
     owner: Owner | None = None
-    stays: bool = False  # of a DaemonSet, or static: no drain evicts it
+    stays: bool = False  # of a DaemonSet, static, or opted out: no drain evicts it
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -121,7 +121,7 @@ def health_from(manifest: Mapping[str, Any]) -> PodHealth:
             if controller
             else None
         ),
-        stays=nodes.is_daemonset_pod(manifest) or nodes.is_mirror_pod(manifest),
+        stays=nodes.stays_put(manifest),
     )
 
 

@@ -21,6 +21,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import (
     BELOW_FLOOR,
     KEEPS_RETURNING,
+    NOT_ITS_TURN,
     NOT_SENT,
     PASSING_KINDS,
     TERMINATING,
@@ -36,7 +37,9 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import
     WAIT,
     Verdict,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import BY_PRIORITY, Order, Turns
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.waits import Waits
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Node
 
 # In looks (poll_seconds): how long a pod may outlive its grace on a node that is not Ready before we stop waiting for
@@ -55,6 +58,9 @@ class Departure:
     pod: Pod
     verdict: Verdict
     landed: bool = False  # after the drain began
+    rank: int = 0  # the wave that it is in
+    on_hold: bool = False  # it is not evicted yet: it is to leave by itself, or to be left alone for a while
+    behind: str = ""  # who of an earlier wave is still there
     attempts: int = 0
     sending: bool = False
     accepted: bool = False
@@ -74,10 +80,23 @@ class Departure:
         return self.accepted or (self.obstacle is not None and self.obstacle.reason == answers.API_ERROR)
 
     @property
+    def ends_by_itself(self) -> bool:
+        """It is waited for, and that has an end of its own."""
+        return self.on_hold and self.verdict.hold is not None and self.verdict.hold.until is not None
+
+    @property
+    def refused(self) -> bool:
+        """It must not be evicted, and nothing is waited for (any more) that would change that."""
+        return self.verdict.action == REFUSE and not self.on_hold
+
+    @property
     def hopeless(self) -> bool:
         """No attempt will succeed while things are as they are."""
-        return self.verdict.action == REFUSE or (
-            self.obstacle is not None and self.obstacle.next == answers.PERMANENT and not self.sending
+        return self.refused or (
+            self.obstacle is not None
+            and self.obstacle.next == answers.PERMANENT
+            and not self.sending
+            and not self.on_hold
         )
 
     def record(self, since: str) -> dict[str, Any]:
@@ -100,10 +119,13 @@ class Departure:
     def stuck(self, now: float, seconds: float) -> bool:
         """Whether it has not left for so long although it should. A pod that was asked to stop has its grace first."""
         since = self.blocked_at if self.obstacle else None
-        if self.terminating_since is not None:
+        if self.on_hold:
+            since = None
+        elif self.terminating_since is not None:
             since = self.terminating_since + self.pod.grace_seconds
-        elif self.verdict.action == REFUSE:
-            since = self.met_at
+        elif self.refused:
+            hold = self.verdict.hold
+            since = max(self.met_at, hold.until or 0.0) if hold else self.met_at
         return since is not None and now - since >= seconds
 
     @property
@@ -155,22 +177,28 @@ class Departure:
         return diagnose(self.blocked(since), Picture())
 
     def _explanation(self) -> tuple[str, str, str]:
-        if self.verdict.action == REFUSE:
+        if self.on_hold and self.verdict.hold:
+            return self.verdict.hold.reason, self.verdict.hold.message, ""
+        if self.refused:
             return self.verdict.reasons[0].reason, "; ".join(why.message for why in self.verdict.reasons), ""
         if self.verdict.action == WAIT or self.accepted:
             held = f"; its finalizers are {', '.join(self.pod.finalizers)}" if self.pod.finalizers else ""
             return TERMINATING, f"it was asked to stop and has not stopped yet{held}", ""
         if self.obstacle:
             return self.obstacle.reason, self.obstacle.message, self.obstacle.budget
+        if self.behind:
+            return NOT_ITS_TURN, f"its turn comes when those before it are gone: {self.behind}", ""
         return NOT_SENT, "its eviction has not been sent yet", ""
 
 
 class NodeDrain:
     """The state of one node's drain."""
 
-    def __init__(self, node: Node, poll_seconds: float) -> None:
+    def __init__(self, node: Node, poll_seconds: float, order: Order = BY_PRIORITY) -> None:
         self.node = node
         self.poll_seconds = poll_seconds
+        self.order = order
+        self.waits = Waits()
         self.departures: dict[str, Departure] = {}
         self.skipped: dict[str, tuple[Pod, Verdict]] = {}
         self.warnings: dict[tuple[str, str], dict[str, str]] = {}
@@ -179,6 +207,7 @@ class NodeDrain:
         self.fresh = False  # whether what is known of the pods is being kept up to date
         self.fresh_since = 0.0
         self.out_of_sight = ""  # why it is not, where an API in trouble is the reason
+        self._turns = Turns(order)
         self._returns: Counter[str] = Counter()
         self._begun = False
 
@@ -209,13 +238,19 @@ class NodeDrain:
             entry = {"pod": str(pod), "reason": warning.reason, "message": warning.message}
             self.warnings[(pod.uid, warning.reason)] = entry
         if verdict.action == SKIP:
+            self.waits.ended(pod)
+            self.departures.pop(pod.uid, None)
             self.skipped[pod.uid] = (pod, verdict)
             return
+        self.skipped.pop(pod.uid, None)
         departure = self.departures.get(pod.uid)
         if departure is None:
             departure = self.departures[pod.uid] = Departure(pod, verdict, landed=self._begun, met_at=now)
             self._suspect_return(departure)
-        departure.pod, departure.verdict = pod, verdict
+        departure.pod, departure.verdict, departure.rank = pod, verdict, self.order.rank(pod)
+        departure.on_hold = verdict.hold is not None and verdict.hold.lasts(now)
+        if departure.on_hold and verdict.hold:
+            self.waits.began(pod, verdict.hold)
         if verdict.action == WAIT and departure.terminating_since is None:
             departure.terminating_since = now
             departure.accepted = departure.by_us
@@ -225,8 +260,21 @@ class NodeDrain:
         """A pod is not there any more."""
         self.skipped.pop(uid, None)
         departure = self.departures.pop(uid, None)
+        self.waits.gone(uid, evicted=departure is not None and departure.by_us)
         if departure and departure.by_us:
             self._count_evicted(departure)
+
+    def tell_time(self, now: float) -> None:
+        """Whose hold is over by now, and whose turn it is."""
+        for departure in self.departures.values():
+            departure.on_hold = departure.verdict.hold is not None and departure.verdict.hold.lasts(now)
+        leaving = self.leaving
+        turn = self._turns.open((departure.rank for departure in leaving), now)
+        before = [str(departure.pod) for departure in leaving if departure.rank <= turn]
+        more = f" and {len(before) - 1} more" if len(before) > 1 else ""
+        for departure in leaving:
+            waits = departure.rank > turn and departure.verdict.action == EVICT
+            departure.behind = f"{min(before)}{more}" if waits else ""
 
     def settled(self, now: float) -> bool:
         """Whether the pods have been in sight for a few looks: after an outage kubelets first tell what has ended."""
@@ -234,13 +282,21 @@ class NodeDrain:
 
     # --- what the server answered
 
-    def due(self, now: float) -> list[Departure]:
-        """The pods for which an eviction is to be sent now."""
-        return [departure for departure in self._unsent() if departure.not_before <= now] if self.fresh else []
+    def due(self, now: float, *, in_order: bool = True) -> list[Departure]:
+        """The pods for which an eviction is to be sent now, of the wave whose turn it is, or of all."""
+        self.tell_time(now)
+        ready = self._unsent() if self.fresh else []
+        return [one for one in ready if one.not_before <= now and not (in_order and one.behind)]
 
     def next_due(self) -> float | None:
-        """When the next eviction will be due; None when there is none to send."""
-        return min((departure.not_before for departure in self._unsent()), default=None) if self.fresh else None
+        """When the next eviction will be due, or somebody is waited for no more; None when there is none to send."""
+        if not self.fresh:
+            return None
+        moments = [departure.not_before for departure in self._unsent() if not departure.behind]
+        holds = [one.verdict.hold for one in self.departures.values() if one.on_hold]
+        moments += [hold.until for hold in holds if hold and hold.until is not None]
+        moments += [self._turns.next_at] if self._turns.next_at is not None else []
+        return min(moments, default=None)
 
     def sent(self, departure: Departure) -> None:
         departure.sending = True
@@ -308,12 +364,21 @@ class NodeDrain:
 
     @property
     def refused(self) -> list[Departure]:
-        return [departure for departure in self.departures.values() if departure.verdict.action == REFUSE]
+        """The pods that forbid that the node is drained at all; not those that have been waited for in vain."""
+        return [one for one in self.departures.values() if one.refused and one.verdict.hold is None]
 
     @property
     def hopeless(self) -> bool:
-        """Pods remain, and none of them will leave by what we may do."""
-        return self.fresh and bool(self.leaving) and all(departure.hopeless for departure in self.leaving)
+        """Pods remain, and none of them will leave by what we may do; nor will those whose turn then never comes."""
+        last = [one for one in self.leaving if self.order.timeout or not one.behind]
+        return self.fresh and bool(last) and all(departure.hopeless for departure in last)
+
+    @property
+    def only_waits(self) -> bool:
+        """Nothing is left to be done here but to wait for pods that have a deadline of their own, and for whose turn
+        comes after them."""
+        leaving = self.leaving
+        return any(one.ends_by_itself for one in leaving) and all(one.ends_by_itself or one.behind for one in leaving)
 
     def result(self, timestamp: str) -> dict[str, Any]:
         """The lists of this node's entry in the module's result."""
@@ -325,6 +390,7 @@ class NodeDrain:
                 ({"pod": str(pod), "reason": verdict.reasons[0].reason} for pod, verdict in self.skipped.values()),
                 key=lambda entry: entry["pod"],
             ),
+            "waited": self.waits.records({departure.pod.uid for departure in leaving if departure.on_hold}),
             "blocked": [departure.record(timestamp) for departure in leaving],
             "abandoned": sorted(str(pod) for pod in self.abandoned.values()),
             "warnings": sorted(self.warnings.values(), key=lambda entry: (entry["pod"], entry["reason"])),
@@ -336,6 +402,7 @@ class NodeDrain:
             for departure in self.departures.values()
             if departure.verdict.action in (EVICT, DELETE)
             and not departure.sending
+            and not departure.on_hold
             and not departure.hopeless
             and not (departure.verdict.action == DELETE and departure.attempts)
         ]

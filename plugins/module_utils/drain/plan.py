@@ -11,13 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.completion import Completions, Times
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import Policy, judge
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import NodeDrain
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import Order, parse_order
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.owners import Owners
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import Judge, list_judged
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_duration
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Node, by_instance, list_nodes
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
@@ -36,6 +39,7 @@ class Request:
     timeout: float
     max_parallel: int
     policy: Policy
+    order: Order
     grace_period: int | None
     asg_name: str | None
     min_ready: int | None
@@ -62,7 +66,13 @@ class Request:
             instance_ids=_distinct(params["instance_ids"]),
             timeout=params["timeout"],
             max_parallel=params["max_parallel"],
-            policy=Policy(params["delete_emptydir_data"], params["evict_unmanaged"]),
+            policy=Policy(
+                params["delete_emptydir_data"],
+                params["evict_unmanaged"],
+                Completions.of(params["wait_for_completion"]),
+                params["protected_pods"],
+            ),
+            order=parse_order(params["order"], parse_duration(params["order_timeout"])),
             grace_period=params["grace_period"],
             asg_name=params["asg_name"],
             min_ready=params["min_ready"],
@@ -109,12 +119,12 @@ def make_plan(request: Request, client: KubernetesClient, call: Call) -> Plan:
     """Read the nodes and their pods; changes nothing."""
     known = list_nodes(client)
     found, missing = _resolve(request, known)
-    owners = Owners(client)
+    owners, times = Owners(client), Times(client.time, call.clock, found)
 
     def judge_pod(pod: Pod) -> Any:
-        return judge(pod, request.policy, owners.exists)
+        return judge(pod, request.policy, owners.exists, times)
 
-    drains = [NodeDrain(node, request.poll_seconds) for node in found]
+    drains = [NodeDrain(node, request.poll_seconds, request.order) for node in found]
     plan = Plan(drains, {}, missing, judge_pod, call.clock.now())
     with ThreadPoolExecutor(LISTS_AT_ONCE) as pool:
         lists = pool.map(lambda drain: list_judged(client, drain.node.name, judge_pod), plan.drains)
@@ -149,6 +159,7 @@ def _gone(instance_id: str, reason: str, message: str) -> dict[str, Any]:
         "message": message,
         "evicted": [],
         "skipped": [],
+        "waited": [],
         "blocked": [],
         "abandoned": [],
         "warnings": [],

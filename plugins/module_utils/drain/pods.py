@@ -12,6 +12,11 @@ from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils import nodes
 
+DRAIN_TIMEOUT = "evergreen.eks/drain-timeout"
+SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
+HEEDED = (DRAIN_TIMEOUT, SAFE_TO_EVICT, DO_NOT_DISRUPT)  # the annotations that are kept
+
 
 @dataclass(frozen=True)
 class Controller:
@@ -46,6 +51,11 @@ class Pod:
     claims: tuple[str, ...] = ()  # its PersistentVolumeClaims
     finalizers: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)  # of those the HEEDED
+    drain_wish: str = ""  # see nodes.drain_wish
+    priority_class: str = ""
+    started: str = ""  # when its kubelet took it on (status.startTime)
+    eviction_responders: tuple[str, ...] = ()  # who wants to be asked before it is evicted (Kubernetes 1.37)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -86,6 +96,11 @@ def pod_from(manifest: Mapping[str, Any]) -> Pod:
         claims=tuple(filter(None, (claim_of(metadata["name"], volume) for volume in volumes))),
         finalizers=tuple(metadata.get("finalizers") or ()),
         labels=metadata.get("labels") or {},
+        annotations={key: text for key, text in (metadata.get("annotations") or {}).items() if key in HEEDED},
+        drain_wish=nodes.drain_wish(manifest),
+        priority_class=spec.get("priorityClassName") or "",
+        started=status.get("startTime") or "",
+        eviction_responders=tuple(str(item.get("name", "")) for item in spec.get("evictionResponders") or ()),
     )
 
 

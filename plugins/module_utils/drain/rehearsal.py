@@ -13,7 +13,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import read_answer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.engine import evict, name_budgets
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import REFUSE, WAIT
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import WAIT
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import NOT_CORDONED, REFUSED, Plan, Request
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
@@ -34,7 +34,7 @@ def rehearse(request: Request, plan: Plan, client: KubernetesClient, call: Call)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for drain in plan.drains:
             # The pods of a node that is refused are not asked for: none of them would be evicted.
-            asked = [] if drain.refused else drain.due(now)
+            asked = [] if drain.refused else drain.due(now, in_order=False)
             for departure in asked:
                 drain.sent(departure)
             tries = pool.map(lambda one: ask(client, one.pod, request, call), asked)
@@ -71,7 +71,7 @@ def explain_obstacles(plan: Plan, client: KubernetesClient, now: float, timestam
 def in_the_way(drain: NodeDrain) -> list[Departure]:
     """Who forbids the drain; else who cannot be evicted right now. By name."""
     departures = sorted(drain.departures.values(), key=lambda departure: str(departure.pod))
-    refused = [departure for departure in departures if departure.verdict.action == REFUSE]
+    refused = sorted(drain.refused, key=lambda departure: str(departure.pod))
     return refused or [one for one in departures if not one.accepted and one.verdict.action != WAIT]
 
 

@@ -17,6 +17,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain import health
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import ALWAYS_ALLOW, Amount, Budget
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Case, Unready
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.health import PodHealth
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import DRAIN_TIMEOUT
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
 
 # DeletionTimeout of pkg/controller/disruption: an eviction without deletion is forgotten after so many seconds.
@@ -289,6 +290,16 @@ TEXTS: dict[str, Callable[[Case], tuple[str, str]]] = {
         case.blocked.message,
         f"set delete_emptydir_data, or save its data and delete pod {case.blocked.pod} yourself",
     ),
+    kinds.PROTECTED: lambda case: (
+        case.blocked.message,
+        f"take the annotation off pod {case.blocked.pod}, or set protected_pods to wait or evict",
+    ),
+    kinds.COMPLETING: _plain("wait, it is to complete by itself"),
+    kinds.NOT_COMPLETED: lambda case: (
+        case.blocked.message,
+        f"give pod {case.blocked.pod} more time ({DRAIN_TIMEOUT}), or set wait_for_completion.then to evict",
+    ),
+    kinds.NOT_ITS_TURN: _plain("wait for those before it, or set order_timeout"),
     kinds.KEEPS_RETURNING: _keeps_returning,
     kinds.BELOW_FLOOR: _plain("wait until enough nodes of the group are Ready, or see why they are not"),
     kinds.NOT_SENT: _plain("run again, it goes on from here"),

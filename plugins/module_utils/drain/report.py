@@ -13,7 +13,8 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import NOT_CORDONED, REFUSED, Plan
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.waits import WAITING
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorView, instance_and_node
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import HEARTBEAT_SECONDS
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
@@ -30,7 +31,7 @@ NOT_STARTED = "not_started"
 PODS_NAMED = 3
 REMEDIES_NAMED = 2
 REMEDIES = {
-    REFUSED: "Decide about these pods: delete_emptydir_data, evict_unmanaged, or remove them yourself",
+    REFUSED: "Decide about these pods: delete_emptydir_data, evict_unmanaged, protected_pods, or remove them yourself",
     NOT_CORDONED: "Cordon the node first (evergreen.eks.node_cordon), so that its pods do not come back",
     UNCORDONED: "Find out who uncordoned it, then cordon it and drain it again",
     BLOCKED: "{advice}. Then run again: it goes on from here",
@@ -44,6 +45,7 @@ class Report:
     def __init__(self, plan: Plan, call: Call) -> None:
         self._plan, self._call = plan, call
         self._begun: dict[str, float] = {}
+        self._outcomes: dict[str, str] = {}  # UID -> the last that was told of a pod that is waited for
         self._ended: dict[str, tuple[str, float]] = {}
         self._next_heartbeat = call.clock.now() + HEARTBEAT_SECONDS
         self.changed = False
@@ -74,6 +76,24 @@ class Report:
             record = departure.record(self._call.clock.timestamp())
             self._call.journal.write("pod_diagnosed", **{**record, **text, "node": drain.node.name})
 
+    def waited(self, drain: NodeDrain) -> None:
+        """Who is waited for instead of being evicted, and later what came of that; each is told once."""
+        for wait in drain.waits:
+            if self._outcomes.get(wait.pod.uid) == wait.outcome:
+                continue
+            self._outcomes[wait.pod.uid] = wait.outcome
+            text = wait.outcome.replace("_", " ") if wait.outcome else wait.hold.message
+            self._write(
+                "pod_waited_for",
+                f"{wait.pod} on {drain.node.name}: {text}",
+                node=drain.node.name,
+                pod=str(wait.pod),
+                uid=wait.pod.uid,
+                reason=wait.hold.reason,
+                until=wait.hold.deadline,
+                outcome=wait.outcome or WAITING,
+            )
+
     def out_of_sight(self, drain: NodeDrain, why: str) -> None:
         text = f"the pods of {drain.node.name} are out of sight, nothing is evicted there for now: {why}"
         self._write("out_of_sight", text, node=drain.node.name)
@@ -91,6 +111,7 @@ class Report:
 
     def finished(self, drain: NodeDrain, reason: str, seconds: float) -> None:
         name = drain.node.name
+        self.waited(drain)
         self._ended[name] = (reason, seconds)
         if reason == DRAINED:
             text = f"drained {name}: {len(drain.evicted)} pods in {seconds:.0f} s"
@@ -102,8 +123,10 @@ class Report:
         self._write("node_drained" if reason in (DRAINED, NODE_GONE) else "node_not_drained", text + ended, node=name)
 
     def heartbeat(self, drains: Sequence[NodeDrain]) -> None:
-        """Now and then: how much is left, who is in the way, and what cannot be seen."""
+        """Now and then: how much is left, who is in the way or waited for, and what cannot be seen."""
         now = self._call.clock.now()
+        for drain in drains:
+            self.waited(drain)
         if now < self._next_heartbeat:
             return
         self._next_heartbeat = now + HEARTBEAT_SECONDS
@@ -114,12 +137,16 @@ class Report:
             for drain, departure in leaving
             if departure.obstacle and not departure.accepted
         ]
+        deadlines = [one.verdict.hold.deadline for _drain, one in leaving if one.on_hold and one.verdict.hold]
         text = (
             f"{len(self._ended)} of {len(self._plan.drains)} nodes are drained, {len(leaving)} pods are still leaving"
         )
         text += "".join(
             f"; {entry['pod']}: {_obstacle(entry)} since {entry['since']}" for entry in blocked[:PODS_NAMED]
         )
+        if deadlines:
+            last = f", the last until {max(deadlines)}" if all(deadlines) else ""
+            text += f"; {counted(len(deadlines), 'pod')} of these are left to end by themselves{last}"
         unseen = [drain for drain in drains if drain.out_of_sight]
         if unseen:
             text += f"; the pods of {len(unseen)} nodes are out of sight, trying on: {unseen[0].out_of_sight}"

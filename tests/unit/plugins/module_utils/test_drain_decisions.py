@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from unit.fakes import FakeClock
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import (
     ACCEPTED,
@@ -18,6 +19,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import
     read_answer,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import selects
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.completion import Times
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import (
     DELETE,
     EVICT,
@@ -29,6 +31,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Controller, Pod, pod_from
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesError
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import ServerTime
 
 REPLICA_SET = Controller("apps/v1", "ReplicaSet", "web-1", "owner-1")
 DAEMON_SET = Controller("apps/v1", "DaemonSet", "agent", "owner-2")
@@ -85,7 +88,7 @@ def not_known(_pod: Pod, _controller: Controller) -> None:
 def test_what_becomes_of_a_pod(
     pod: Pod, policy: Policy, owner: Any, action: str, reasons: list[str], warnings: list[str]
 ) -> None:
-    verdict = judge(pod, policy, owner)
+    verdict = judge(pod, policy, owner, Times(ServerTime(FakeClock()), FakeClock()))
     assert verdict.action == action
     assert [remark.reason for remark in verdict.reasons] == reasons
     assert [remark.reason for remark in verdict.warnings] == warnings
