@@ -27,9 +27,10 @@ description:
   - An eviction that a budget does not allow now is tried again until the time-out; so is one that failed because the
     Kubernetes API was busy or could not be reached for a while. An eviction whose answer was lost is not simply sent
     again, the pod is looked at first.
-  - "At most eight evictions are under way for a node and 32 for the cluster, and for a budget never more than it allows:
+  - "At most eight evictions are under way for a node and 32 for the cluster, for a budget never more than it allows:
     all budgets are watched, and what one does not allow now is not asked for until its status has changed. Only when
     nothing has been heard of it for twelve times O(poll_seconds) it is tried once all the same."
+  - When its pods are gone, a node is drained as soon as their volumes are detached (O(volume_timeout)).
   - A time-out is a failure, and names the pods and what is in their way.
   - A pod that has been in the way for six times O(poll_seconds) is diagnosed, in the journal and for the result, and
     told again when what is in its way has become something else. For that the budgets and the pods of its namespace are
@@ -56,6 +57,14 @@ options:
         after the outage; that is waited for, sixty times O(poll_seconds) at most.
     type: float
     default: 900
+  volume_timeout:
+    description:
+      - Seconds for which a node that has no pods any more is waited on until their volumes are detached; V(0) does not
+        wait. Volumes of pods that stay do not count.
+      - When they are over the node counts as drained, with a warning. An instance that is terminated with a volume
+        keeps it for six minutes, and the pod that needs it waits for so long.
+    type: float
+    default: 300
   max_parallel:
     description: How many nodes are drained at the same time.
     type: int
@@ -158,7 +167,9 @@ notes:
   - "C(list) on C(daemonsets.apps) finds DaemonSet pods that are left over, C(list) on C(replicasets.apps),
     C(statefulsets.apps), C(jobs.batch) and C(replicationcontrollers) other pods whose controller is gone, C(list) on
     C(poddisruptionbudgets.policy) names and explains budgets, and with C(watch) evictions are only sent where budgets
-    allow them. Without these verbs the module works, tries more and says less."
+    allow them. C(list) and C(watch) on C(volumeattachments.storage.k8s.io) tell which volumes are attached, C(get) on
+    C(persistentvolumeclaims) which of them are those of pods that stay. Without these verbs the module works, tries
+    more, says less, and does not wait for volumes."
   - "Needs the IAM action C(autoscaling:DescribeAutoScalingGroups) for O(asg_name)."
 seealso:
   - module: evergreen.eks.node_cordon
@@ -400,6 +411,10 @@ nodes:
       description: Pods that were asked to stop on a node that is not Ready, and that nobody there confirms to be gone.
       type: list
       elements: str
+    volumes_pending:
+      description: PersistentVolumes of pods that are gone which were still attached when O(volume_timeout) was over.
+      type: list
+      elements: str
     warnings:
       description:
         - What should be known about pods that leave, with C(pod), C(reason) and C(message).
@@ -423,6 +438,7 @@ nodes:
         - {pod: shop/report-28x7q, reason: completing, until: "2026-11-21T21:02:03Z", outcome: succeeded}
       blocked: []
       abandoned: []
+      volumes_pending: []
       warnings: []
       seconds: 23.4
     ip-10-0-2-45.eu-central-1.compute.internal:
@@ -459,6 +475,7 @@ nodes:
           unready: []
           unready_total: 0
       abandoned: []
+      volumes_pending: []
       warnings: []
       seconds: 900.2
 reason:
@@ -481,7 +498,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.engine import Drain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Request, plan_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.rehearsal import rehearse
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import Report, failure
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import Report, failure, warnings_of
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, kubernetes_argument_spec
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import ReadyFloor
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import (
@@ -501,6 +518,7 @@ def main() -> None:
                 nodes={"type": "list", "elements": "str"},
                 instance_ids={"type": "list", "elements": "str"},
                 timeout={"type": "float", "default": 900},
+                volume_timeout={"type": "float", "default": 300},
                 max_parallel={"type": "int", "default": 10},
                 delete_emptydir_data={"type": "bool", "default": False},
                 evict_unmanaged={"type": "bool", "default": False},
@@ -548,15 +566,16 @@ def drain_nodes(request: Request, aws: Aws, client: KubernetesClient, call: Call
 
     if plan.refused or plan.not_cordoned:
         error = failure(Report(plan, call).refused(), changed=False)
-        changed, nodes = False, {}
+        changed, nodes, warnings = False, {}, []
     else:
         floor = ReadyFloor(aws, client.briefly, request.asg_name, request.min_ready) if request.asg_name else None
         drain = Drain(request, plan, client, floor, call)
         nodes, changed = drain.run(), drain.changed
+        warnings = drain.warnings + warnings_of(nodes)
         error = failure(nodes, changed)
     if error:
         raise error
-    return {"changed": changed, "nodes": nodes}
+    return {"changed": changed, "nodes": nodes, "warnings": warnings}
 
 
 if __name__ == "__main__":

@@ -272,6 +272,93 @@ def test_the_successor_of_the_same_name_is_another_pod(world: World) -> None:
     world.wait_until(lambda now: now.pods.get(there[0], node) != node, "the successor runs elsewhere")
 
 
+ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
+
+
+def attached_to(world: World, node: str) -> list[str]:
+    """The volumes that are attached to it."""
+    items = world.client().get(ATTACHMENTS)["items"]
+    return sorted(item["spec"]["source"]["persistentVolumeName"] for item in items if item["spec"]["nodeName"] == node)
+
+
+def hold_volumes(world: World, node: str, held: bool = True) -> None:
+    """Somebody keeps the volumes of that node attached, or lets them go."""
+    for item in world.client().get(ATTACHMENTS)["items"]:
+        if item["spec"]["nodeName"] == node:
+            others = [name for name in item["metadata"].get("finalizers") or [] if name != "example.com/held"]
+            finalizers = [*others, *(["example.com/held"] if held else [])]
+            path = f"{ATTACHMENTS}/{item['metadata']['name']}"
+            world.client().patch(path, {"metadata": {"finalizers": finalizers or None}})
+
+
+def add_daemon_with_volume(world: World, node: str) -> None:
+    """A DaemonSet on that node alone, whose pod has a volume."""
+    client, labels = world.client(), {"app": "cache"}
+    size = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}}
+    source = {"csi": {"driver": "ebs.csi.aws.com", "volumeHandle": "vol-cache"}}
+    claim = {"accessModes": ["ReadWriteOnce"], "volumeName": "pv-cache", "resources": {"requests": {"storage": "1Gi"}}}
+    client.create(
+        "/api/v1/persistentvolumes",
+        {"metadata": {"name": "pv-cache"}, "spec": {**size, **source}, "status": {"phase": "Bound"}},
+    )
+    client.create(
+        "/api/v1/namespaces/default/persistentvolumeclaims",
+        {"metadata": {"name": "cache"}, "spec": claim, "status": {"phase": "Bound"}},
+    )
+    client.patch(
+        "/api/v1/persistentvolumes/pv-cache", {"spec": {"claimRef": {"namespace": "default", "name": "cache"}}}
+    )
+    pod = {
+        "nodeSelector": {"kubernetes.io/hostname": node},
+        "containers": [{"name": "main", "image": "registry.invalid/cache:1"}],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "cache"}}],
+        "tolerations": [{"operator": "Exists"}],
+    }
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    client.create(
+        "/apis/apps/v1/namespaces/default/daemonsets",
+        {"metadata": {"name": "cache"}, "spec": {"selector": {"matchLabels": labels}, "template": template}},
+    )
+    world.wait_until(lambda _now: "pv-cache" in attached_to(world, node), "its volume is attached")
+
+
+@pytest.mark.scenario(scenario(StatefulSet("db", replicas=3, zonal_volume=True)))
+def test_a_node_is_drained_when_the_volumes_of_its_pods_are_detached(world: World, tmp_path: Path) -> None:
+    """Those of pods that stay do not count; and the wait has an end of its own, which is a warning."""
+    first, second, third = nodes_of(world)
+    add_daemon_with_volume(world, first)
+    cordon(world, first, second, third)
+
+    hold_volumes(world, first)
+    world.actors.when(lambda: world.actors.at(120, lambda: hold_volumes(world, first, False)), operation=EVICTION)
+    answer = drain(world, first)
+    assert not answer["failed"] and answer["nodes"][first]["volumes_pending"] == []
+    assert attached_to(world, first) == ["pv-cache"]
+    listed = [call for call in calls(world) if call.operation.endswith(" volumeattachments")]
+    assert sorted({call.operation for call in listed}) == ["GET volumeattachments", "WATCH volumeattachments"]
+
+    there = attached_to(world, second)
+    hold_volumes(world, second)
+    journal = tmp_path / "journal.jsonl"
+    late = drain(world, second, volume_timeout=1, timeout=0.5, journal=str(journal))
+    assert not late["failed"] and late["nodes"][second]["drained"], late
+    assert late["nodes"][second]["volumes_pending"] == there == attached_to(world, second)
+    assert f"{second}: 1 volume is still attached" in str(late["warnings"])
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [event["volumes"] for event in events if event["kind"] == "volumes_pending"] == [there]
+
+    world.record.clear()
+    hold_volumes(world, third)
+    world.kubernetes.authorize = lambda user, verb, group, *_rest: "evergreen" not in user or "storage" not in group
+    blind = drain(world, third)
+    assert blind["nodes"][third]["drained"] and attached_to(world, third)
+    assert "list volumeattachments.storage.k8s.io" in str(blind["warnings"]), blind
+    world.kubernetes.authorize = lambda *_request: True
+    world.record.clear()
+    assert drain(world, third, volume_timeout=0)["nodes"][third]["drained"]
+    assert not [call for call in calls(world) if call.operation.endswith(" volumeattachments")]
+
+
 @pytest.mark.scenario(scenario(Deployment("web", replicas=3), Deployment("doomed", "temporary", replicas=3)))
 def test_a_namespace_that_is_being_deleted_is_waited_for(world: World) -> None:
     node = node_with(world, "web")
@@ -319,6 +406,7 @@ class TestBadInput:
             ({"max_parallel": 0}, "max_parallel is 0"),
             ({"grace_period": 0}, "grace_period is 0"),
             ({"min_ready": 1}, "asg_name"),
+            ({"volume_timeout": -1}, "volume_timeout is -1"),
             ({"poll_seconds": 0}, "poll_seconds must be above 0"),
             ({"instance_ids": ["i-1"]}, "mutually exclusive"),
             ({"cluster_name": "nowhere"}, "EKS cluster nowhere"),

@@ -37,6 +37,13 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import 
     UNCORDONED,
     Report,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.volumes import (
+    ATTACHMENTS,
+    Attachment,
+    Attachments,
+    attachment_from,
+    volumes_of,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import Judged, PodWatch, Watch, list_judged
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
@@ -46,6 +53,15 @@ from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call,
 READS_AT_ONCE = 4
 NODE_LOOKS = 6  # every so many looks at the pods one look at the Node itself
 EXPLAIN_LOOKS = 6  # whoever is blocked for so many looks is diagnosed, and again after as many
+
+
+@dataclass
+class Detaching:
+    """A node without pods whose volumes may still be attached. ``staying``: those of pods that stay, None: unknown."""
+
+    deadline: Deadline
+    staying: frozenset[str] | None = None
+    reading: bool = False
 
 
 @dataclass(eq=False)
@@ -64,6 +80,7 @@ class Course:
     wake_at: float = 0.0  # when to tend to it without news
     reading_node: bool = False
     confirming: bool = False
+    detaching: Detaching | None = None
     watch: PodWatch | None = None
 
     def grant(self, clock: Clock, timeout: float, patience: float) -> None:
@@ -125,6 +142,10 @@ class Drain:
         self._flow: Flow[Departure] = Flow(request.poll_seconds)
         self._budgets: Watch | None = None
         self._budgets_known = False  # or known to be unreadable
+        self._attachments = Attachments()
+        self._volumes: Watch | None = None
+        self._volumes_unreadable = False
+        self.warnings: list[str] = []
         self._floor = floor
         self._floor_view: FloorView | None = None
         self._floor_due = 0.0
@@ -161,7 +182,7 @@ class Drain:
     # --- the deciding thread's round
 
     def _begin_nodes(self) -> None:
-        in_hand = sum(not course.drain.only_waits for course in self._courses)
+        in_hand = sum(not (course.detaching or course.drain.only_waits) for course in self._courses)
         while self._waiting and in_hand < self._request.max_parallel:
             drain = self._waiting.popleft()
             in_hand += 1
@@ -207,7 +228,11 @@ class Drain:
             course.reading_node = True
             self._read(self._read_node, course)
 
-        if drain.fresh and not drain.leaving:
+        if course.detaching and drain.leaving:
+            course.detaching, drain.volumes = None, []  # pods have landed since it was empty
+        if course.detaching:
+            self._see_volumes_off(course, course.detaching, now)
+        elif drain.fresh and not drain.leaving:
             # Two things may still bring a pod: a scheduler that had not seen the cordon, and a watch that missed one.
             settled = course.began + self._request.poll_seconds
             if now < settled:
@@ -257,6 +282,43 @@ class Drain:
             self._budgets.start()
         return self._budgets_known
 
+    def _await_volumes(self, course: Course) -> None:
+        """Its pods are gone. It is drained when their volumes are, or when these have had their time."""
+        if not self._request.volume_timeout:
+            self._finish(course, DRAINED)
+        elif course.detaching is None:
+            course.detaching = Detaching(Deadline(self._clock, self._request.volume_timeout))
+            if not any(pod.claims for pod in course.drain.staying):
+                course.detaching.staying = frozenset()
+            self._follow_volumes()
+
+    def _see_volumes_off(self, course: Course, detaching: Detaching, now: float) -> None:
+        if detaching.staying is None and not detaching.reading:
+            detaching.reading = True
+            self._read(self._read_staying, course, detaching)
+        known = detaching.staying is not None and self._attachments.known
+        if known:
+            course.drain.volumes = self._attachments.left(course.drain.node.name, detaching.staying or ())
+        if self._volumes_unreadable or (known and not course.drain.volumes) or detaching.deadline.expired():
+            self._finish(course, DRAINED)
+        course.wake_at = min(course.wake_at, now + detaching.deadline.remaining())
+
+    def _follow_volumes(self) -> None:
+        """Once for all nodes, when the first of them is empty."""
+        if self._volumes is None:
+            self._volumes = Watch(
+                self._client,
+                ATTACHMENTS,
+                attachment_from,
+                self._request.poll_seconds,
+                on_all=lambda attachments: self._post(self._saw_attachments, attachments),
+                on_one=lambda attachment: self._post(self._attachments.see, attachment),
+                on_gone=lambda metadata: self._post(self._saw_detached, metadata["name"]),
+                on_stale=lambda _why: None,
+                on_error=lambda error: self._post(self._lost_volumes, error),
+            )
+            self._volumes.start()
+
     def _receive(self) -> None:
         """Wait for news, no longer than until something is due, and take in all that has come."""
         wake_at = min((course.wake_at for course in self._courses), default=0.0)
@@ -304,8 +366,8 @@ class Drain:
         """Stop watching, and wait for what has been sent: after this call nothing more of it happens."""
         for course in self._courses:
             course.watch.stop()
-        if self._budgets is not None:
-            self._budgets.stop()
+        for watch in filter(None, (self._budgets, self._volumes)):
+            watch.stop()
         self._evictions.shutdown(cancel_futures=True)
         self._reads.shutdown(cancel_futures=True)
         while not self._inbox.empty():
@@ -373,6 +435,29 @@ class Drain:
         self._wake(self._flow.ledger.forget())
         self._read_budgets()
 
+    def _saw_attachments(self, attachments: list[Attachment]) -> None:
+        self._attachments.see_all(attachments)
+        self._wake(course for course in self._courses if course.detaching)
+
+    def _saw_detached(self, name: str) -> None:
+        node_name = self._attachments.see_gone(name)
+        self._wake(course for course in self._courses if course.detaching and course.drain.node.name == node_name)
+
+    def _saw_staying(self, course: Course, detaching: Detaching, volumes: frozenset[str] | None) -> None:
+        """The volumes of pods that stay on the node; None when they could not be read this time."""
+        detaching.staying, detaching.reading = volumes, False
+        if volumes is not None:
+            course.wake()
+
+    def _lost_volumes(self, error: Exception) -> None:
+        """They may not be read, so nobody waits for them."""
+        if not isinstance(error, KubernetesError):
+            raise error
+        if not self._volumes_unreadable:
+            self._volumes_unreadable = True
+            self.warnings.append(f"Volumes are not waited for, since it cannot be seen where they are: {error}")
+        self._wake(self._courses)
+
     def _saw_node(self, course: Course, node: Node | None) -> None:
         course.reading_node = False
         course.node_due = self._clock.now() + self._node_interval
@@ -393,7 +478,7 @@ class Drain:
         if course in self._courses and pods is not None:
             course.drain.see_all(pods, self._clock.now())
             if not course.drain.leaving:
-                self._finish(course, DRAINED)
+                self._await_volumes(course)
 
     def _explained(self, pairs: list[tuple[NodeDrain, Departure]], diagnoses: list[Diagnosis]) -> None:
         self._explaining = False
@@ -465,6 +550,15 @@ class Drain:
         with _passing_trouble():
             pods, _version = list_judged(self._client, course.drain.node.name, self._plan.judge)
         self._post(self._confirmed, course, pods)
+
+    def _read_staying(self, course: Course, detaching: Detaching) -> None:
+        volumes = None
+        try:
+            with _passing_trouble():
+                volumes = volumes_of(self._client, course.drain.staying)
+        except KubernetesError as error:
+            self._post(self._lost_volumes, error)
+        self._post(self._saw_staying, course, detaching, volumes)
 
     def _explain(self, pairs: list[tuple[NodeDrain, Departure]], blocked: list[Blocked]) -> None:
         self._post(self._explained, pairs, self._explainer.explain(blocked))

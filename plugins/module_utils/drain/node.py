@@ -204,6 +204,7 @@ class NodeDrain:
         self.warnings: dict[tuple[str, str], dict[str, str]] = {}
         self.evicted: list[str] = []
         self.abandoned: dict[str, Pod] = {}
+        self.volumes: list[str] = []  # that are still attached, of pods that are gone
         self.fresh = False  # whether what is known of the pods is being kept up to date
         self.fresh_since = 0.0
         self.out_of_sight = ""  # why it is not, where an API in trouble is the reason
@@ -363,6 +364,11 @@ class NodeDrain:
         ]
 
     @property
+    def staying(self) -> list[Pod]:
+        """The pods that stay until the node is gone."""
+        return [pod for pod, _verdict in self.skipped.values()]
+
+    @property
     def refused(self) -> list[Departure]:
         """The pods that forbid that the node is drained at all; not those that have been waited for in vain."""
         return [one for one in self.departures.values() if one.refused and one.verdict.hold is None]
@@ -393,6 +399,7 @@ class NodeDrain:
             "waited": self.waits.records({departure.pod.uid for departure in leaving if departure.on_hold}),
             "blocked": [departure.record(timestamp) for departure in leaving],
             "abandoned": sorted(str(pod) for pod in self.abandoned.values()),
+            "volumes_pending": self.volumes,
             "warnings": sorted(self.warnings.values(), key=lambda entry: (entry["pod"], entry["reason"])),
         }
 

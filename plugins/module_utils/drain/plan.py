@@ -22,7 +22,11 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Invali
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_duration
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Node, by_instance, list_nodes
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import (
+    Heartbeat,
+    refuse_negative,
+    wait_patiently,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 LISTS_AT_ONCE = 8
@@ -44,12 +48,14 @@ class Request:
     asg_name: str | None
     min_ready: int | None
     poll_seconds: float
+    volume_timeout: float = 300.0
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Request:
         """From the module's options. Raises InvalidInput."""
         if params["timeout"] < 0:
             raise InvalidInput(f"timeout is {params['timeout']}", remedy="Give seconds, or 0 to wait for ever")
+        refuse_negative(params, "volume_timeout")
         if params["max_parallel"] < 1:
             raise InvalidInput(
                 f"max_parallel is {params['max_parallel']}", remedy="Give the number of nodes, 1 or more"
@@ -77,6 +83,7 @@ class Request:
             asg_name=params["asg_name"],
             min_ready=params["min_ready"],
             poll_seconds=params["poll_seconds"],
+            volume_timeout=params["volume_timeout"],
         )
 
 
@@ -162,6 +169,7 @@ def _gone(instance_id: str, reason: str, message: str) -> dict[str, Any]:
         "waited": [],
         "blocked": [],
         "abandoned": [],
+        "volumes_pending": [],
         "warnings": [],
         "seconds": 0.0,
     }

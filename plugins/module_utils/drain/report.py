@@ -120,6 +120,10 @@ class Report:
         else:
             text = f"not drained: {_sentence(name, self._entry(drain))}"
         ended = f" ({len(self._ended)} of {len(self._plan.drains)} nodes)" if len(self._plan.drains) > 1 else ""
+        if drain.volumes:
+            self._write(
+                "volumes_pending", f"{name}: {volumes_pending(drain.volumes)}", node=name, volumes=drain.volumes
+            )
         self._write("node_drained" if reason in (DRAINED, NODE_GONE) else "node_not_drained", text + ended, node=name)
 
     def heartbeat(self, drains: Sequence[NodeDrain]) -> None:
@@ -147,6 +151,8 @@ class Report:
         if deadlines:
             last = f", the last until {max(deadlines)}" if all(deadlines) else ""
             text += f"; {counted(len(deadlines), 'pod')} of these are left to end by themselves{last}"
+        volumes = [volume for drain in drains for volume in drain.volumes]
+        text += f"; {counted(len(volumes), 'volume')} of pods that are gone are still attached" if volumes else ""
         unseen = [drain for drain in drains if drain.out_of_sight]
         if unseen:
             text += f"; the pods of {len(unseen)} nodes are out of sight, trying on: {unseen[0].out_of_sight}"
@@ -191,6 +197,23 @@ class Report:
 
     def _write(self, kind: str, text: str, **fields: Any) -> None:
         self._call.journal.write(kind, text=text, **fields)
+
+
+def volumes_pending(volumes: Sequence[str]) -> str:
+    """`2 volumes are still attached, so pods that need them elsewhere wait: pvc-1, pvc-2`"""
+    are = "volume is" if len(volumes) == 1 else "volumes are"
+    more = f" and {len(volumes) - PODS_NAMED} more" if len(volumes) > PODS_NAMED else ""
+    named = f"{', '.join(volumes[:PODS_NAMED])}{more}"
+    return f"{len(volumes)} {are} still attached, so pods that need them elsewhere wait: {named}"
+
+
+def warnings_of(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is not as it should be with nodes that count as drained."""
+    return [
+        f"{name}: {volumes_pending(entry['volumes_pending'])}"
+        for name, entry in nodes.items()
+        if entry["volumes_pending"]
+    ]
 
 
 def failure(nodes: Mapping[str, Mapping[str, Any]], changed: bool) -> EvergreenError | None:

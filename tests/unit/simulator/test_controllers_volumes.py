@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from unit.simulator.rehearsal import Cluster, names, nodes_of
 
+from simulator.kubernetes.controllers import ALL, Controllers
 from simulator.kubernetes.controllers.objects import condition, node_of, status_of
 
 CLAIM = {
@@ -90,3 +91,30 @@ def test_the_node_tells_which_volumes_it_has_mounted(cluster: Cluster) -> None:
     cluster.after(20)
     assert status_of(cluster.get("nodes", "a1"))["volumesInUse"] == []
     assert cluster.all("volumeattachments") == []
+
+
+def test_a_ready_node_that_does_not_unmount_keeps_its_volume(cluster: Cluster) -> None:
+    """The six minutes are for nodes that are not healthy."""
+    (volume,) = names(cluster.all("persistentvolumes"))
+    cluster.down.add("a1")
+    cluster.delete("pods", "db-0", gracePeriodSeconds=0)
+    cluster.cordon("a1")
+    cluster.after(20)
+    cluster.down.clear()
+    stuck = {"status": {"volumesInUse": [f"kubernetes.io/csi/ebs.csi.aws.com^{volume}"]}}
+    cluster.controllers = Controllers(cluster.server, cluster.clock, [name for name in ALL if name != "kubelet"])
+    cluster.patch("nodes", "a1", stuck, sub="status")
+    assert [item["spec"]["nodeName"] for item in cluster.after(900).all("volumeattachments")] == ["a1"]
+    cluster.patch("nodes", "a1", {"status": {"volumesInUse": []}}, sub="status")
+    assert [item["spec"]["nodeName"] for item in cluster.after(20).all("volumeattachments")] == ["a2"]
+
+
+def test_an_attachment_stays_while_somebody_else_holds_it(cluster: Cluster) -> None:
+    (attachment,) = names(cluster.all("volumeattachments"))
+    held = ["external-attacher/ebs-csi-aws-com", "example.com/held"]
+    cluster.patch("volumeattachments", attachment, {"metadata": {"finalizers": held}})
+    cluster.patch("statefulsets", "db", {"spec": {"replicas": 0}})
+    (left,) = cluster.after(60).all("volumeattachments")
+    assert left["metadata"]["finalizers"] == ["example.com/held"]
+    cluster.patch("volumeattachments", attachment, {"metadata": {"finalizers": None}})
+    assert cluster.after(1).all("volumeattachments") == []

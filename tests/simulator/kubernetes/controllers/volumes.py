@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from simulator.kubernetes.controllers.cache import Event
@@ -15,6 +16,7 @@ from simulator.kubernetes.controllers.objects import (
     Key,
     Object,
     annotations_of,
+    condition_is,
     is_finished,
     is_terminating,
     key_of,
@@ -132,8 +134,11 @@ class AttachDetachController(Controller):
     """A VolumeAttachment for each volume that a pod on a node needs, from before the pod starts until it is gone.
 
     A volume is attached to one node at a time. It is detached when no pod on its node uses it and the kubelet has
-    unmounted it; when the kubelet cannot say so (its machine is dead), after six minutes, or at once when the node has
-    the taint ``node.kubernetes.io/out-of-service``.
+    unmounted it; when the kubelet cannot say so (its node is not Ready, or gone), after six minutes, or at once when
+    the node has the taint ``node.kubernetes.io/out-of-service``.
+
+    Source: pkg/controller/volume/attachdetach/reconciler. Also plays the attacher of the CSI driver, which takes its
+    own finalizer off the attachment when the cloud has done it.
     """
 
     author = "attach-detach-controller"
@@ -210,10 +215,17 @@ class AttachDetachController(Controller):
     def _detach(self, volume: str, attachment: Object) -> None:
         now = self.clock.now()
         since = self._unused_since.setdefault(volume, now)
-        if self._mounted(volume, attachment["spec"]["nodeName"]) and now < since + self.timings.volume_force_detach:
-            self.agenda.put(volume, since + self.timings.volume_force_detach)
-            return
+        node = attachment["spec"]["nodeName"]
+        forced_at = math.inf if self._healthy(node) else since + self.timings.volume_force_detach
+        if self._mounted(volume, node) and now < forced_at:
+            if forced_at != math.inf:
+                self.agenda.put(volume, forced_at)
+            return  # comes back when the node says otherwise
         self.delete("volumeattachments", attachment)
+
+    def _healthy(self, name: str) -> bool:
+        node = self.cache.get("nodes", "", name)
+        return node is not None and condition_is(node, "Ready")
 
     def _mounted(self, volume: str, name: str) -> bool:
         """As the kubelet said last. A node that is gone without having unmounted counts as still using the volume."""
@@ -233,7 +245,10 @@ class AttachDetachController(Controller):
             return
         self._attached_at.pop(name, None)
         self._unused_since.pop(volume, None)
-        self.patch("volumeattachments", attachment, {"metadata": {"finalizers": None}})
+        held = attachment["metadata"].get("finalizers") or []
+        if ATTACHER_FINALIZER in held:
+            others = [finalizer for finalizer in held if finalizer != ATTACHER_FINALIZER]
+            self.patch("volumeattachments", attachment, {"metadata": {"finalizers": others or None}})
 
 
 def attachment_of(name: str, volume: str, node: str) -> Object:
