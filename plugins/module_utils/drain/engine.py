@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,11 +21,17 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer, read_answer
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Budget, budget_from, budgets_of
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Blocked
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import BUDGETS, Explainer
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.flow import EVICTIONS_AT_ONCE, Flow, Lane
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.feeds import (
+    BudgetFeed,
+    Detaching,
+    Surroundings,
+    VolumeFeed,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.flow import EVICTIONS_AT_ONCE, Flow
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Plan, Request
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
@@ -37,14 +43,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import 
     UNCORDONED,
     Report,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.volumes import (
-    ATTACHMENTS,
-    Attachment,
-    Attachments,
-    attachment_from,
-    volumes_of,
-)
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import Judged, PodWatch, Watch, list_judged
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import Judged, PodWatch, list_judged
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorView, Node, ReadyFloor, get_node
@@ -53,15 +52,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call,
 READS_AT_ONCE = 4
 NODE_LOOKS = 6  # every so many looks at the pods one look at the Node itself
 EXPLAIN_LOOKS = 6  # whoever is blocked for so many looks is diagnosed, and again after as many
-
-
-@dataclass
-class Detaching:
-    """A node without pods whose volumes may still be attached. ``staying``: those of pods that stay, None: unknown."""
-
-    deadline: Deadline
-    staying: frozenset[str] | None = None
-    reading: bool = False
 
 
 @dataclass(eq=False)
@@ -140,12 +130,9 @@ class Drain:
         self._evictions = ThreadPoolExecutor(EVICTIONS_AT_ONCE, thread_name_prefix="eviction")
         self._reads = ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="read")
         self._flow: Flow[Departure] = Flow(request.poll_seconds)
-        self._budgets: Watch | None = None
-        self._budgets_known = False  # or known to be unreadable
-        self._attachments = Attachments()
-        self._volumes: Watch | None = None
-        self._volumes_unreadable = False
-        self.warnings: list[str] = []
+        around = Surroundings(self._client, self._clock, request.poll_seconds, self._post, self._read)
+        self._budgets = BudgetFeed(around, self._flow.ledger, self._wake_all)
+        self._volumes = VolumeFeed(around)
         self._floor = floor
         self._floor_view: FloorView | None = None
         self._floor_due = 0.0
@@ -178,6 +165,11 @@ class Drain:
     @property
     def changed(self) -> bool:
         return self._report.changed or any(drain.evicted for drain in self._plan.drains)
+
+    @property
+    def warnings(self) -> list[str]:
+        unseen = self._volumes.unreadable
+        return [f"Volumes are not waited for, since it cannot be seen where they are: {unseen}"] if unseen else []
 
     # --- the deciding thread's round
 
@@ -231,7 +223,9 @@ class Drain:
         if course.detaching and drain.leaving:
             course.detaching, drain.volumes = None, []  # pods have landed since it was empty
         if course.detaching:
-            self._see_volumes_off(course, course.detaching, now)
+            course.wake_at = min(course.wake_at, now + course.detaching.deadline.remaining())
+            if self._volumes.settled(course.detaching):
+                self._finish(course, DRAINED)
         elif drain.fresh and not drain.leaving:
             # Two things may still bring a pod: a scheduler that had not seen the cordon, and a watch that missed one.
             settled = course.began + self._request.poll_seconds
@@ -251,7 +245,7 @@ class Drain:
 
     def _send_evictions(self, course: Course, now: float) -> None:
         due = course.drain.due(now)
-        if not due or not self._floor_holds(now) or not self._knows_budgets():
+        if not due or not self._floor_holds(now) or not self._budgets.known():
             return
         if now < self._flow.held_until:
             course.wake_at = min(course.wake_at, self._flow.held_until)
@@ -264,60 +258,12 @@ class Drain:
             if course.drain.held(departure, answer, now, self._clock.timestamp()):
                 self._report.blocked(course.drain, departure)
 
-    def _knows_budgets(self) -> bool:
-        """Whether what the budgets grant is known, as far as it may be. Asked, and therefore read, only when there is
-        something to evict."""
-        if self._budgets is None:
-            self._budgets = Watch(
-                self._client,
-                BUDGETS,
-                budget_from,
-                self._request.poll_seconds,
-                on_all=lambda budgets: self._post(self._saw_budgets, budgets),
-                on_one=lambda budget: self._post(self._saw_budget, budget),
-                on_gone=lambda metadata: self._post(self._saw_budget_gone, metadata),
-                on_stale=lambda _why: self._post(self._read_budgets),
-                on_error=lambda error: self._post(self._lost_budgets, error),
-            )
-            self._budgets.start()
-        return self._budgets_known
-
     def _await_volumes(self, course: Course) -> None:
         """Its pods are gone. It is drained when their volumes are, or when these have had their time."""
         if not self._request.volume_timeout:
             self._finish(course, DRAINED)
         elif course.detaching is None:
-            course.detaching = Detaching(Deadline(self._clock, self._request.volume_timeout))
-            if not any(pod.claims for pod in course.drain.staying):
-                course.detaching.staying = frozenset()
-            self._follow_volumes()
-
-    def _see_volumes_off(self, course: Course, detaching: Detaching, now: float) -> None:
-        if detaching.staying is None and not detaching.reading:
-            detaching.reading = True
-            self._read(self._read_staying, course, detaching)
-        known = detaching.staying is not None and self._attachments.known
-        if known:
-            course.drain.volumes = self._attachments.left(course.drain.node.name, detaching.staying or ())
-        if self._volumes_unreadable or (known and not course.drain.volumes) or detaching.deadline.expired():
-            self._finish(course, DRAINED)
-        course.wake_at = min(course.wake_at, now + detaching.deadline.remaining())
-
-    def _follow_volumes(self) -> None:
-        """Once for all nodes, when the first of them is empty."""
-        if self._volumes is None:
-            self._volumes = Watch(
-                self._client,
-                ATTACHMENTS,
-                attachment_from,
-                self._request.poll_seconds,
-                on_all=lambda attachments: self._post(self._saw_attachments, attachments),
-                on_one=lambda attachment: self._post(self._attachments.see, attachment),
-                on_gone=lambda metadata: self._post(self._saw_detached, metadata["name"]),
-                on_stale=lambda _why: None,
-                on_error=lambda error: self._post(self._lost_volumes, error),
-            )
-            self._volumes.start()
+            course.detaching = self._volumes.begin(course.drain, self._request.volume_timeout, course.wake)
 
     def _receive(self) -> None:
         """Wait for news, no longer than until something is due, and take in all that has come."""
@@ -366,8 +312,8 @@ class Drain:
         """Stop watching, and wait for what has been sent: after this call nothing more of it happens."""
         for course in self._courses:
             course.watch.stop()
-        for watch in filter(None, (self._budgets, self._volumes)):
-            watch.stop()
+        self._budgets.stop()
+        self._volumes.stop()
         self._evictions.shutdown(cancel_futures=True)
         self._reads.shutdown(cancel_futures=True)
         while not self._inbox.empty():
@@ -412,52 +358,6 @@ class Drain:
         if answer.next == answers.FATAL and error is not None:
             raise error
 
-    def _saw_budgets(self, budgets: list[Budget]) -> None:
-        self._wake(self._flow.ledger.see_all(budgets, self._clock.now()))
-        self._read_budgets()
-
-    def _saw_budget(self, budget: Budget) -> None:
-        self._wake(self._flow.ledger.see(budget, self._clock.now()))
-
-    def _saw_budget_gone(self, metadata: Mapping[str, Any]) -> None:
-        self._wake(self._flow.ledger.see_gone(metadata["namespace"], metadata["name"]))
-
-    def _read_budgets(self) -> None:
-        """The budgets have been listed, or could not be: evictions need not wait for that any more."""
-        if not self._budgets_known:
-            self._budgets_known = True
-            self._wake(self._courses)
-
-    def _lost_budgets(self, error: Exception) -> None:
-        """They may not be read, so the server alone knows what they grant."""
-        if not isinstance(error, KubernetesError):
-            raise error
-        self._wake(self._flow.ledger.forget())
-        self._read_budgets()
-
-    def _saw_attachments(self, attachments: list[Attachment]) -> None:
-        self._attachments.see_all(attachments)
-        self._wake(course for course in self._courses if course.detaching)
-
-    def _saw_detached(self, name: str) -> None:
-        node_name = self._attachments.see_gone(name)
-        self._wake(course for course in self._courses if course.detaching and course.drain.node.name == node_name)
-
-    def _saw_staying(self, course: Course, detaching: Detaching, volumes: frozenset[str] | None) -> None:
-        """The volumes of pods that stay on the node; None when they could not be read this time."""
-        detaching.staying, detaching.reading = volumes, False
-        if volumes is not None:
-            course.wake()
-
-    def _lost_volumes(self, error: Exception) -> None:
-        """They may not be read, so nobody waits for them."""
-        if not isinstance(error, KubernetesError):
-            raise error
-        if not self._volumes_unreadable:
-            self._volumes_unreadable = True
-            self.warnings.append(f"Volumes are not waited for, since it cannot be seen where they are: {error}")
-        self._wake(self._courses)
-
     def _saw_node(self, course: Course, node: Node | None) -> None:
         course.reading_node = False
         course.node_due = self._clock.now() + self._node_interval
@@ -496,8 +396,7 @@ class Drain:
         if view is not None:
             self._report.floor(self._floor_view, view)
         self._floor_view = view
-        for course in self._courses:
-            course.wake()
+        self._wake_all()
 
     def _floor_holds(self, now: float) -> bool:
         """Whether enough members are Ready, by a look that is not older than the pause between two looks.
@@ -511,9 +410,9 @@ class Drain:
         recent = now < self._floor_due + self._request.poll_seconds
         return recent and self._floor_view is not None and self._floor_view.slack >= 0
 
-    def _wake(self, lanes: Iterable[Lane]) -> None:
-        for lane in lanes:
-            lane.wake()
+    def _wake_all(self) -> None:
+        for course in self._courses:
+            course.wake()
 
     # --- the other threads
 
@@ -550,15 +449,6 @@ class Drain:
         with _passing_trouble():
             pods, _version = list_judged(self._client, course.drain.node.name, self._plan.judge)
         self._post(self._confirmed, course, pods)
-
-    def _read_staying(self, course: Course, detaching: Detaching) -> None:
-        volumes = None
-        try:
-            with _passing_trouble():
-                volumes = volumes_of(self._client, course.drain.staying)
-        except KubernetesError as error:
-            self._post(self._lost_volumes, error)
-        self._post(self._saw_staying, course, detaching, volumes)
 
     def _explain(self, pairs: list[tuple[NodeDrain, Departure]], blocked: list[Blocked]) -> None:
         self._post(self._explained, pairs, self._explainer.explain(blocked))
