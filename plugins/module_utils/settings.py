@@ -21,6 +21,9 @@ from urllib.parse import quote
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.completion import THEN, Completions
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import FORMS as ORDER_FORMS
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import parse_order
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_duration
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import (
@@ -42,7 +45,8 @@ class Variable:
     """One variable: C(eks_<name>) in a playbook, C(rollout_<name>) in the role, C(<name>) in a group's entry."""
 
     name: str
-    kind: str  # text, flag, count, seconds, number, amount, words, selection, folder, groups or options
+    # text, flag, count, seconds, number, amount, words, selection, completion, order, folder, groups or options
+    kind: str
     default: Any = None
     minimum: float = 0
     choices: tuple[str, ...] = ()
@@ -64,6 +68,10 @@ ROLE_VARIABLES = (
     Variable("ready_timeout", "seconds", 1200, per_group=True),
     Variable("delete_emptydir_data", "flag", False, per_group=True),
     Variable("evict_unmanaged", "flag", False, per_group=True),
+    Variable("wait_for_completion", "completion", {}, per_group=True),
+    Variable("protected_pods", "text", "refuse", choices=("refuse", "wait", "evict"), per_group=True),
+    Variable("order", "order", "priority", per_group=True),
+    Variable("order_timeout", "seconds", 0, per_group=True),
     Variable("suspend_processes", "words", ("AZRebalance",), choices=SUSPENDABLE, per_group=True),
     Variable("on_failure", "text", "keep", choices=("keep", "restore"), per_group=True),
     Variable("poll_seconds", "number", 5.0, minimum=0.01, per_group=True),
@@ -190,6 +198,8 @@ def read_value(variable: Variable, value: Any, label: str) -> Any:
         "amount": _amount,
         "words": _words,
         "selection": _selection,
+        "completion": _completion,
+        "order": _order,
         "folder": _folder,
     }
     try:
@@ -412,6 +422,28 @@ def _selection(_variable: Variable, value: Any) -> Any:
     except InvalidInput:
         raise _Unfit(SELECT_FORMS) from None
     return raw
+
+
+def _completion(_variable: Variable, value: Any) -> dict[str, str]:
+    given = _parsed(value) if isinstance(value, str) else value
+    known = ("selector", "timeout", "then")
+    expected = 'a dict, or its JSON, such as {"selector": "app=report", "timeout": "12h", "then": "evict"}'
+    if not isinstance(given, Mapping) or not set(given) <= set(known) or given.get("then", "fail") not in THEN:
+        raise _Unfit(expected)
+    try:
+        Completions.of(given)
+    except InvalidInput:
+        raise _Unfit(expected) from None
+    return {name: str(given[name]) for name in known if not is_unset(given.get(name))}
+
+
+def _order(_variable: Variable, value: Any) -> Any:
+    raw = value.strip() if isinstance(value, str) else value
+    try:
+        parse_order(raw)
+    except InvalidInput:
+        raise _Unfit(ORDER_FORMS) from None
+    return _parsed(raw) if isinstance(raw, str) and raw.startswith("[") else raw
 
 
 def _folder(variable: Variable, value: Any) -> str:

@@ -37,6 +37,7 @@ Object = dict[str, Any]
 AWS = "aws"  # the author of what Auto Scaling does by itself
 PEOPLE = frozenset(AUTHORS.values())
 MIRROR = "kubernetes.io/config.mirror"
+DRAIN, CLUSTER_API_DRAIN = "evergreen.eks/drain", "cluster.x-k8s.io/drain"
 REMOVALS = ("TerminateInstanceInAutoScalingGroup", "TerminateInstances", "StopInstances")
 RESIZES = ("SetDesiredCapacity", "UpdateAutoScalingGroup", "DeleteAutoScalingGroup")
 LOWERED = "user request"  # what the cause of a scaling activity says when somebody has resized the group
@@ -229,9 +230,11 @@ def healthy_pod(pod: Object) -> bool:
 
 
 def should_be_evicted(pod: Object) -> bool:
-    """A pod that must be off a node before its instance goes: not of a DaemonSet, not a mirror pod, not finished."""
+    """A pod that must be off a node before its instance goes: not of a DaemonSet, not a mirror pod, not finished, and
+    not one that wants to stay until then."""
     metadata = pod["metadata"]
-    if MIRROR in (metadata.get("annotations") or {}):
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    if MIRROR in annotations or "skip" in (annotations.get(DRAIN), labels.get(DRAIN), labels.get(CLUSTER_API_DRAIN)):
         return False
     if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
         return False

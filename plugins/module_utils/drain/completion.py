@@ -34,7 +34,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.nodes import WAIT_CO
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Clock
 
 COMPLETION_SECONDS = 20 * 3600
-FAIL, EVICT_THEN = "fail", "evict"
+FAIL = "fail"
+THEN = (FAIL, "evict")
 
 # Why a pod is not evicted; words of C(blocked[].reason).
 COMPLETING = "completing"
