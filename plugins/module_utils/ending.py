@@ -27,7 +27,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     take_up,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, describe_target
-from ansible_collections.evergreen.eks.plugins.module_utils.stages import absent_before
+from ansible_collections.evergreen.eks.plugins.module_utils.stages import absent_before, taken_out_in_vain
 from ansible_collections.evergreen.eks.plugins.module_utils.stopping import leftover
 from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import Unfinished
 
@@ -60,7 +60,8 @@ def sizes_back(rollout: Rollout) -> dict[str, Any]:
 
 
 def to_put_back(standing: Standing, desired: int) -> dict[str, Any]:
-    """What of maximum size, processes, protection and node marks is still as we left it, once `desired` is so."""
+    """What of maximum size, processes, protection, node marks and load balancers is still as we left it, once `desired`
+    is so."""
     checkpoint, scene = standing.checkpoint, standing.scene
     group, owed = scene.group, checkpoint.obligations
     return {
@@ -71,6 +72,7 @@ def to_put_back(standing: Standing, desired: int) -> dict[str, Any]:
             owed.protects_new.was if _as_left(owed.protects_new, group.protects_new) else group.protects_new
         ),
         "node_instance_ids": _marked(scene),
+        "returning_instance_ids": taken_out_in_vain(checkpoint, scene),
     }
 
 
@@ -226,6 +228,9 @@ def still_open(standing: Standing) -> list[str]:
     marked = [scene.nodes[name].name for name in _marked(scene)]
     if marked:
         found.append(f"our marks are still on {names(marked)}")
+    out = taken_out_in_vain(checkpoint, scene)
+    if out:
+        found.append(f"{names(out)} still out of load balancers")
     return found
 
 

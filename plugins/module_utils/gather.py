@@ -104,7 +104,7 @@ class Found:
 
     def swept(self, scene: Scene) -> bool:
         """Whether nothing is left of what was killed: a run with its last steps, or a call before it detached."""
-        return not (self.ended or scene.left_marked or scene.marked_in_vain)
+        return not (self.ended or scene.left_marked or scene.marked_in_vain or scene.out_of_balancers)
 
     def unfinished(self, scene: Scene) -> Gathered:
         return Gathered(scene, self.checkpoint, resumed=True, notes=self.notes, stale=self.stale)
@@ -262,6 +262,12 @@ def with_orphans(rollout: Rollout, gathered: Gathered) -> Gathered:
     return replace(gathered, orphans=tuple(orphans), notes=(*gathered.notes, *map(str, orphans)))
 
 
+def leftovers(scene: Scene) -> list[str]:
+    """What is left of runs that have ended, in words."""
+    out = scene.out_of_balancers
+    return [LEFTOVERS, *([f"{names(out)} to be put back into load balancers"] if out else [])]
+
+
 def _steady(rollout: Rollout, scene: Scene) -> Scene:
     """The scene once members are as many as desired and all in service."""
     if not unsteady(scene.group):
@@ -309,6 +315,7 @@ def as_plan(gathered: Gathered) -> dict[str, Any]:
         "remaining": checkpoint.remaining,
         "waves": [wave.as_dict() for wave in checkpoint.waves],
         "ahead": [wave.number for wave in checkpoint.waves if not wave.finished],
+        "in_hand": [wave.number for wave in checkpoint.waves if wave.instances and not wave.finished],
         "orphans": by_final_state(gathered.orphans),
         "notes": list(gathered.notes),
         "summary": summary(gathered),
@@ -331,7 +338,7 @@ def summary(gathered: Gathered) -> list[str]:
     if gathered.nothing_to_do:
         return [where, f"{group.name}: nothing to do, no instance is selected", *notes]
     if gathered.nothing_to_roll:
-        sweeping = [] if gathered.swept else [f"{group.name}: {LEFTOVERS}"]
+        sweeping = [] if gathered.swept else [f"{group.name}: {line}" for line in leftovers(scene)]
         return [where, f"{group.name}: no instance is selected", *sweeping, *notes]
     done = [name for name, host in checkpoint.hosts.items() if host.finished]
     ahead = [wave.size for wave in checkpoint.waves if not wave.finished]

@@ -12,10 +12,10 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SU
 from ansible_collections.evergreen.eks.plugins.module_utils.ending import to_put_back
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import (
-    LEFTOVERS,
     Gathered,
     cluster_uid,
     found_run,
+    leftovers,
     with_orphans,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group
@@ -33,6 +33,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.stages import (
     set_stale_aside,
     surplus_hosts,
     sweep,
+    taken_out_in_vain,
 )
 
 
@@ -77,7 +78,8 @@ def abandon(rollout: Rollout) -> dict[str, Any]:
         sweep(rollout, abandoned.scene)
         open_journal(rollout)
         done = {**way_back(rollout, replace(abandoned, swept=True)), "nothing_to_do": True}
-        return {"changed": not abandoned.swept, "plan": done, "run_id": "", "lease": hold, "instance_ids": []}
+        answer = {"changed": not abandoned.swept, "plan": done, "run_id": "", "lease": hold, "instance_ids": []}
+        return {**answer, "returning_instance_ids": abandoned.scene.out_of_balancers}
     checkpoint, scene = found.checkpoint, found.scene
     set_stale_aside(rollout, found)
     checkpoint.stages.setdefault("abandon", rollout.call.clock.timestamp())
@@ -95,6 +97,7 @@ def abandon(rollout: Rollout) -> dict[str, Any]:
         "run_id": checkpoint.run_id,
         "lease": hold,
         "instance_ids": cordoned_in_vain(checkpoint, scene),
+        "returning_instance_ids": taken_out_in_vain(checkpoint, scene),
     }
 
 
@@ -102,7 +105,7 @@ def way_back(rollout: Rollout, abandoned: Abandoned) -> dict[str, Any]:
     """What putting the group back would do, as data and in lines for a person."""
     found = abandoned.run
     if found is None:
-        lines = [] if abandoned.swept else [LEFTOVERS]
+        lines = [] if abandoned.swept else leftovers(abandoned.scene)
         lines += [str(orphan) for orphan in abandoned.orphans]
         lines = lines or ["nothing to put back, no run is unfinished here"]
         return {
@@ -119,7 +122,7 @@ def way_back(rollout: Rollout, abandoned: Abandoned) -> dict[str, Any]:
     own = scene.group.desired_capacity - checkpoint.ledger.held
     leaving = [host.instance_id for host in surplus_hosts(checkpoint, scene)]
     back = to_put_back(Standing(checkpoint, scene), own)
-    for what in ("unprotect_instance_ids", "node_instance_ids"):
+    for what in ("unprotect_instance_ids", "node_instance_ids", "returning_instance_ids"):
         back[what] = [name for name in back[what] if name not in leaving]
     plan = {
         "asg_name": rollout.asg_name,
@@ -142,6 +145,8 @@ def _summary(plan: dict[str, Any], found: Gathered) -> list[str]:
     lines = [_given_up(found), *plan["notes"]]
     if plan["uncordon_instance_ids"]:
         lines.append(f"uncordon {_named(found, plan['uncordon_instance_ids'])}")
+    if plan["returning_instance_ids"]:
+        lines.append(f"put {_named(found, plan['returning_instance_ids'])} back into load balancers")
     if plan["remove_instance_ids"]:
         lines.append(f"drain and remove what the run launched: {_named(found, plan['remove_instance_ids'])}")
     lines += _size_lines(plan, found.scene.group)

@@ -302,12 +302,13 @@ REMEDIES = {
 
 
 def results(look: Look) -> dict[str, Any]:
-    """The result's `instances`, `ready` and `needed`."""
+    """The result's `instances`, `ready`, `ready_instance_ids` and `needed`."""
     instances = {
         item.instance_id: {"node": item.node, "ready": item.ready, "reason": item.reason, "message": item.message}
         for item in sorted(look.standings, key=lambda item: item.instance_id)
     }
-    return {"instances": instances, "ready": look.ready, "needed": look.needed}
+    ready = [instance_id for instance_id, item in instances.items() if item["ready"]]
+    return {"instances": instances, "ready": look.ready, "ready_instance_ids": ready, "needed": look.needed}
 
 
 def outcome(look: Look) -> dict[str, Any]:

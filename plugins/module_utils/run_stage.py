@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Mapping
 
-from ansible_collections.evergreen.eks.plugins.module_utils import ending, going_back, stages
+from ansible_collections.evergreen.eks.plugins.module_utils import baking, ending, going_back, hooks, stages
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_of
@@ -25,7 +25,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
-IN_A_WAVE = {"scale_up": stages.scale_up, "cordon": stages.cordon, "detach": stages.detach}
+IN_A_WAVE = {"bake": baking.bake, "scale_up": stages.scale_up, "cordon": stages.cordon, "detach": stages.detach}
 OF_THE_RUN = {
     "surplus": stages.surplus,
     "give_up": stages.give_up,
@@ -40,6 +40,8 @@ def enter(params: dict[str, Any], call: Call) -> dict[str, Any]:
     """Enter the stage that the module's options name; answers what is to be done there, and where it is recorded."""
     if params["stage"] == "failed":
         _fail(params, call)
+    if params["stage"] == "hook_failed":
+        hooks.fail(params)
     rollout = rollout_of(params, call)
     stage = params["stage"]
     if stage == "reserve":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, aws_errors
+from ansible_collections.evergreen.eks.plugins.module_utils.balancers import read_marks as read_balancer_marks
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     ALL_INSTANCE_TAGS,
     Marks,
@@ -92,6 +93,12 @@ class Scene:
         staying = {member.instance_id for member in self.group.members if member.lifecycle_state in DETACHABLE}
         marked = [name for name, instance in self.instances.items() if is_leaving(instance, self.group.name)]
         return [name for name in marked if name in staying]
+
+    @property
+    def out_of_balancers(self) -> list[str]:
+        """Members that a run has taken out of load balancers. Where a mark names no run an operator did, on purpose."""
+        marks = {name: read_balancer_marks(instance.tags) for name, instance in self.instances.items()}
+        return [host.instance_id for host in self.counting if any(m.run_id for m in marks.get(host.instance_id, ()))]
 
     def has_left(self, instance_id: str) -> bool:
         """Is this instance no member any more, or on its way out? Standby and Detaching are not out."""

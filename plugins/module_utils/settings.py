@@ -26,12 +26,14 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import F
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import parse_order
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_duration
+from ansible_collections.evergreen.eks.plugins.module_utils.label_selector import parse_selector
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import (
     SELECT_FORMS,
     parse_amount,
     parse_selection,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.store import refuse_lost_state
+from ansible_collections.evergreen.eks.plugins.module_utils.user_gates import parse_gates
 
 PLAYBOOK_PREFIX = "eks_"
 ROLE_PREFIX = "rollout_"
@@ -45,7 +47,8 @@ class Variable:
     """One variable: C(eks_<name>) in a playbook, C(rollout_<name>) in the role, C(<name>) in a group's entry."""
 
     name: str
-    # text, flag, count, seconds, number, amount, words, selection, completion, order, folder, groups or options
+    # text, flag, count, seconds, number, amount, words, names, files, gates, ignored, selection, completion, order,
+    # folder, and of the playbooks alone groups, options
     kind: str
     default: Any = None
     minimum: float = 0
@@ -73,6 +76,20 @@ ROLE_VARIABLES = (
     Variable("order", "order", "priority", per_group=True),
     Variable("order_timeout", "seconds", 0, per_group=True),
     Variable("suspend_processes", "words", ("AZRebalance",), choices=SUSPENDABLE, per_group=True),
+    Variable("load_balancers", "flag", True, per_group=True),
+    Variable("gate", "flag", True, per_group=True),
+    Variable("max_new_unhealthy", "count", 0, per_group=True),
+    Variable("critical_namespaces", "names", ("kube-system",), per_group=True),
+    Variable("gates", "gates", (), per_group=True),
+    Variable("gate_ignore", "ignored", (), per_group=True),
+    Variable("gate_looks", "count", 3, minimum=1, per_group=True),
+    Variable("gate_max_restarts", "count", 3, per_group=True),
+    Variable("gate_settle_seconds", "seconds", 120, per_group=True),
+    Variable("gate_timeout", "seconds", 300, per_group=True),
+    Variable("tasks_before_wave", "files", (), per_group=True),
+    Variable("tasks_after_drain", "files", (), per_group=True),
+    Variable("tasks_after_wave", "files", (), per_group=True),
+    Variable("tasks_after_group", "files", (), per_group=True),
     Variable("on_failure", "text", "keep", choices=("keep", "restore"), per_group=True),
     Variable("poll_seconds", "number", 5.0, minimum=0.01, per_group=True),
     Variable("ignore_checkpoint", "flag", False, per_group=True),
@@ -197,6 +214,10 @@ def read_value(variable: Variable, value: Any, label: str) -> Any:
         "number": _number,
         "amount": _amount,
         "words": _words,
+        "names": _names,
+        "files": _files,
+        "gates": _gates,
+        "ignored": _ignored,
         "selection": _selection,
         "completion": _completion,
         "order": _order,
@@ -409,6 +430,49 @@ def _words(variable: Variable, value: Any) -> list[str]:
     if not set(words) <= set(variable.choices):
         raise _Unfit(expected)
     return words
+
+
+def _names(variable: Variable, value: Any, expected: str = "a list of names") -> list[str]:
+    try:
+        names = _listed(value, variable.name)
+    except InvalidInput:
+        raise _Unfit(expected) from None
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise _Unfit(expected)
+    return [name.strip() for name in names]
+
+
+def _files(variable: Variable, value: Any) -> list[str]:
+    return [os.path.expanduser(name) for name in _names(variable, value, "a list of files on the controller")]
+
+
+def _gates(variable: Variable, value: Any) -> list[dict[str, str]]:
+    entries = _entries(variable, value, needed=("name", "expression"), others=("msg",))
+    parse_gates(entries)
+    return entries
+
+
+def _ignored(variable: Variable, value: Any) -> list[dict[str, str]]:
+    entries = _entries(variable, value, needed=(), others=("namespace", "selector"))
+    for entry in entries:
+        parse_selector(entry.get("selector", ""))
+    return entries
+
+
+def _entries(variable: Variable, value: Any, needed: tuple[str, ...], others: tuple[str, ...]) -> list[dict[str, str]]:
+    """A list of dicts of text, none empty, of which each has all keys that are needed."""
+    keys = (*needed, *others)
+    expected = f"a list of dicts with {' and '.join(needed) or ' or '.join(others)}, or its JSON"
+    try:
+        entries = _listed(value, variable.name)
+    except InvalidInput:
+        raise _Unfit(expected) from None
+    for entry in entries:
+        if not isinstance(entry, Mapping) or not entry or not set(needed) <= set(entry) <= set(keys):
+            raise _Unfit(expected)
+        if not all(isinstance(text, str) and text.strip() for text in entry.values()):
+            raise _Unfit(expected)
+    return [{key: text.strip() for key, text in entry.items()} for entry in entries]
 
 
 def _selection(_variable: Variable, value: Any) -> Any:

@@ -23,12 +23,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Obligations,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.departure import LEAVING_TAG
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
-    EvergreenError,
-    InvalidInput,
-    WaitTimeout,
-    counted,
-)
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput, WaitTimeout, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, as_plan, gather
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     newest_activity,
@@ -41,7 +36,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.resizing import Resi
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     Rollout,
     Standing,
-    elapsed,
     names,
     same_target,
     take_up,
@@ -49,12 +43,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, look, refuse_refreshed
 from ansible_collections.evergreen.eks.plugins.module_utils.stopping import heed, leftover
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, Journal, wait_until
-
-
-class CanaryFailed(EvergreenError):
-    """A new node stopped being Ready while the canary stood."""
-
-    default_reason = "canary_failed"
 
 
 def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[str, Any]:
@@ -71,10 +59,12 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     checkpoint, scene = gathered.checkpoint, gathered.scene
     set_stale_aside(rollout, gathered)
     if gathered.nothing_to_roll:
-        if gathered.orphans:
+        out = scene.out_of_balancers
+        if gathered.orphans or out:
             open_journal(rollout)
         done = {**as_plan(gathered), "nothing_to_do": True, "outcome": "nothing_to_do"}  # no more than swept below
-        return {"changed": not gathered.swept, "plan": done, "run_id": "", "lease": hold}
+        answer = {"changed": not gathered.swept, "plan": done, "run_id": "", "lease": hold}
+        return {**answer, "returning_instance_ids": out}
     if not gathered.resumed:  # else nodes may be in hand
         heed(rollout.store, f"wave 1 of {len(checkpoint.waves)}")
     checkpoint.obligations = _obligations(rollout, checkpoint, scene)
@@ -97,6 +87,7 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
         "instance_ids": [host.instance_id for host in scene.counting],
         "node_instance_ids": [host.instance_id for host in scene.counting if host.node],
         "uncordon_instance_ids": cordoned_in_vain(checkpoint, scene),
+        "returning_instance_ids": taken_out_in_vain(checkpoint, scene),
     }
 
 
@@ -159,10 +150,9 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
         checkpoint.replace_wave(replace(wave, finished=True))
         rollout.save(checkpoint, standing.scene)
         return {"changed": False, "finished": True, **_wave_facts(checkpoint, wave)}
-    _heed_stop_request(rollout, checkpoint, wave)
+    heed_stop_request(rollout, checkpoint, wave)
     if not _begun(checkpoint, wave) and not _is_surplus(checkpoint, wave):
         refuse_refreshed(rollout.aws, standing.scene)
-    _bake(rollout, standing, number)
     _same_target_for(standing, wave)
     standing = resize(rollout, standing, lambda now: _resize(now, number), only_raise=True)
     checkpoint, group, sizes = standing.checkpoint, standing.scene.group, _sizes(standing, number)
@@ -183,6 +173,7 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
         "expected_desired": sizes.desired_capacity,
         "min_ready": sizes.min_ready,
         "floor": sizes.floor,
+        "remaining_instance_ids": checkpoint.remaining,
         **_wave_facts(checkpoint, checkpoint.wave(number)),
     }
 
@@ -192,7 +183,7 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
     wave = checkpoint.wave(number)
-    _heed_stop_request(rollout, checkpoint, wave)
+    heed_stop_request(rollout, checkpoint, wave)
     _same_target_for(standing, wave)
     if not wave.instances:
         free = [name for name in checkpoint.remaining if not _in_another_wave(checkpoint, name, number)]
@@ -279,7 +270,11 @@ def give_up(rollout: Rollout) -> dict[str, Any]:
     if kept:
         text = f"{counted(len(kept), 'old instance')} kept: {names(kept)}"
         rollout.say("give_up", text, run=checkpoint.run_id, kept=kept)
-    return {"changed": bool(kept), "instance_ids": cordoned_in_vain(checkpoint, scene)}
+    return {
+        "changed": bool(kept),
+        "instance_ids": cordoned_in_vain(checkpoint, scene),
+        "returning_instance_ids": taken_out_in_vain(checkpoint, scene),
+    }
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------
@@ -335,7 +330,7 @@ def _begun(checkpoint: Checkpoint, wave: Wave) -> bool:
     return any(checkpoint.hosts[name].times for name in wave.instances)
 
 
-def _heed_stop_request(rollout: Rollout, checkpoint: Checkpoint, wave: Wave) -> None:
+def heed_stop_request(rollout: Rollout, checkpoint: Checkpoint, wave: Wave) -> None:
     """Raise Stopped where somebody asked for that, unless nodes of this wave are in hand already, or are too many."""
     if not _begun(checkpoint, wave) and not _is_surplus(checkpoint, wave):
         heed(rollout.store, f"wave {wave.number} of {len(checkpoint.waves)}")
@@ -407,47 +402,6 @@ def _unmarked_newcomers(checkpoint: Checkpoint, scene: Scene) -> list[str]:
     ]
 
 
-def _bake(rollout: Rollout, standing: Standing, number: int) -> None:
-    """Let the canary stand for its time before the next wave; its new nodes must stay Ready meanwhile.
-
-    The time counts from the moment when the canary's wave was seen finished, which the checkpoint remembers.
-    """
-    checkpoint, seconds = standing.checkpoint, rollout.settings.canary_bake_seconds
-    finished = [wave for wave in checkpoint.waves if wave.finished]
-    if not seconds or len(finished) != 1 or "baked" in checkpoint.stages:
-        return
-    checkpoint.stages.setdefault("baking", rollout.call.clock.timestamp())
-    rollout.save(checkpoint, standing.scene)
-    clock = rollout.call.clock
-    left = seconds - elapsed(checkpoint.stages["baking"], clock.timestamp())
-    rollout.say("bake", f"the canary stands for {max(0, left)} s before wave {number}", wave=number)
-    end = clock.now() + left
-    proven: set[str] = set()
-    wait_until(
-        lambda: _watch_canary(rollout, checkpoint, proven, number),
-        lambda _seen: clock.now() >= end,
-        clock=clock,
-        deadline=Deadline(clock, 0),
-        interval=min(rollout.settings.poll_seconds, max(0.01, left)),
-    )
-    checkpoint.stages["baked"] = clock.timestamp()
-
-
-def _watch_canary(rollout: Rollout, checkpoint: Checkpoint, proven: set[str], number: int) -> None:
-    """Raise CanaryFailed when a new node that was seen Ready (`proven`, added to here) is so no more, or Stopped."""
-    _heed_stop_request(rollout, checkpoint, checkpoint.wave(number))
-    scene = look(rollout.aws, rollout.client, rollout.asg_name)
-    new = [host for host in scene.counting if host.instance_id not in checkpoint.members_before]
-    fallen = [host for host in new if host.instance_id in proven and not host.ready]
-    proven.update(host.instance_id for host in new if host.ready)
-    if fallen:
-        raise CanaryFailed(
-            f"the canary of node group {rollout.asg_name} is not Ready any more: "
-            f"{names([f'{host.instance_id} ({host.node})' for host in fallen])}",
-            remedy="Look at that node; no further old node has been touched",
-        )
-
-
 def _same_target_for(standing: Standing, wave: Wave) -> None:
     """What goes because it is too many goes whatever the group would launch by now."""
     if not _is_surplus(standing.checkpoint, wave):
@@ -457,6 +411,11 @@ def _same_target_for(standing: Standing, wave: Wave) -> None:
 def cordoned_in_vain(checkpoint: Checkpoint, scene: Scene) -> list[str]:
     """Members that carry our cordon and are to stay: of a selection that is given up, or was made anew."""
     return [host.instance_id for host in scene.counting if host.ours and host.instance_id not in checkpoint.remaining]
+
+
+def taken_out_in_vain(checkpoint: Checkpoint, scene: Scene) -> list[str]:
+    """Members that a run has taken out of load balancers, and that are to stay after all."""
+    return [name for name in scene.out_of_balancers if name not in checkpoint.remaining]
 
 
 def never_joined(checkpoint: Checkpoint, scene: Scene, leaving: Iterable[str]) -> list[str]:

@@ -147,6 +147,11 @@ ready:
   description: How many of them are Ready at the last look.
   returned: success, and when not enough instances are Ready
   type: int
+ready_instance_ids:
+  description: Which of them are.
+  returned: success, and when not enough instances are Ready
+  type: list
+  elements: str
 needed:
   description: How many must be.
   returned: success, and when not enough instances are Ready

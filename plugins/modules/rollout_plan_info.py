@@ -28,7 +28,8 @@ notes:
     C(autoscaling:DescribeScalingActivities), C(autoscaling:DescribeLaunchConfigurations), C(ec2:DescribeInstances),
     C(ec2:DescribeLaunchTemplateVersions), C(ec2:DescribeLaunchTemplates), C(ssm:GetParameters) for images behind
     C(resolve:ssm:), and C(eks:DescribeCluster).
-  - Needs the RBAC verbs C(list) on nodes and C(get) on the namespace C(kube-system).
+  - Needs the RBAC verbs C(list) on nodes and C(get) on the namespace C(kube-system). With C(list) on pods and on
+    poddisruptionbudgets.policy it also foretells which budgets can never be met.
   - Fails with RV(ignore:reason) V(managed), V(weighted), V(warm_pool), V(suspended), V(empty), V(deleting),
     V(refreshing), V(wrong_cluster), V(target_changed), V(checkpoint_corrupt), V(checkpoint_newer),
     V(checkpoint_foreign), V(checkpoint_unreadable), V(marks_corrupt) or V(invalid_input), besides those of the
@@ -123,6 +124,18 @@ plan:
     changed:
       description: V(false).
       type: bool
+    in_hand:
+      description: The numbers of the waves whose instances are settled and not all gone.
+      type: list
+      elements: int
+    impossible_budgets:
+      description:
+        - The budgets of the whole cluster that no drain will ever get past, each with C(class), C(budgets),
+          C(owners), C(pods), C(nodes), C(cause) and C(remedy), as M(evergreen.eks.node_drain) explains who is blocked.
+        - Empty also where they cannot be read, which RV(plan.summary) then says.
+      returned: when there are instances to replace
+      type: list
+      elements: dict
     orphans:
       description:
         - Instances that an interrupted call of M(evergreen.eks.asg_detach_terminate) has detached from this group and
@@ -131,6 +144,11 @@ plan:
       elements: dict
     notes:
       description: What an operator should know about this plan.
+      type: list
+      elements: str
+    returning_instance_ids:
+      description: Instances that would be put back into load balancers.
+      returned: purpose=restore
       type: list
       elements: str
     uncordon_instance_ids:
@@ -184,6 +202,7 @@ plan:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.evergreen.eks.plugins.module_utils.foresight import with_impossible_budgets
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import as_plan, gather
 from ansible_collections.evergreen.eks.plugins.module_utils.going_back import gather_abandoned, way_back
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_argument_spec, rollout_of
@@ -197,6 +216,8 @@ def main() -> None:
         rollout = rollout_of(module.params, Call.of(module))
         going_back = module.params["purpose"] == "restore"
         plan = way_back(rollout, gather_abandoned(rollout)) if going_back else as_plan(gather(rollout))
+        if plan.get("remaining"):
+            plan = with_impossible_budgets(plan, rollout.client)
         module.exit_json(changed=False, plan=plan)
 
 

@@ -24,6 +24,7 @@ options:
   stage:
     description:
       - V(reserve) holds the group and records the way back.
+      - V(bake) lets the canary stand for O(settings.canary_bake_seconds), where this is the wave after it.
       - V(scale_up) announces the sizes that the wave needs, sets them, and answers how many nodes are to be Ready then.
       - V(cordon) settles who is in the wave. V(detach) marks who leaves, with and without a decrement.
       - V(surplus) makes one more wave of what is held although no old node is left. V(give_up) keeps the old nodes.
@@ -34,24 +35,47 @@ options:
         more; V(surplus), V(restore) and V(finished) follow.
       - V(failed) records where the run stopped and fails with what is done, half done and untouched, and with the
         commands to go on and to go back.
+      - V(hook_failed) fails with RV(ignore:reason) V(user_gate), in the words of an operator's own task that failed.
     type: str
     required: true
-    choices: [reserve, scale_up, cordon, detach, surplus, give_up, abandon, restore, sizes_back, finished, failed]
+    choices:
+      - reserve
+      - bake
+      - scale_up
+      - cordon
+      - detach
+      - surplus
+      - give_up
+      - abandon
+      - restore
+      - sizes_back
+      - finished
+      - failed
+      - hook_failed
   wave:
-    description: Number of the wave, for V(scale_up), V(cordon) and V(detach).
+    description: Number of the wave, for V(bake), V(scale_up), V(cordon) and V(detach).
     type: int
   failed_stage:
-    description: Where the run stopped, for V(failed).
+    description: Where the run stopped, for V(failed); the task that failed, for V(hook_failed).
     type: str
     default: ''
   cause:
-    description: Why the run stopped, for V(failed).
+    description: Why the run stopped, for V(failed); what the task said, for V(hook_failed).
     type: str
     default: ''
   cause_reason:
     description: The same as one word, the RV(ignore:reason) of the task that failed, for V(failed).
     type: str
     default: ''
+  hook:
+    description: When the operator's own task ran, for V(hook_failed).
+    type: str
+    default: ''
+  hook_files:
+    description: The files that were run then, for V(hook_failed).
+    type: list
+    elements: str
+    default: []
   begun:
     description: Whether the run had come to hold the group, before which nothing is changed, for V(failed).
     type: bool
@@ -87,7 +111,8 @@ notes:
   - With O(settings.lock) needs the RBAC verbs C(get), C(create) and C(update) on leases in the namespace
     C(kube-system).
   - Fails with RV(ignore:reason) V(locked), V(lock_lost), V(lock_unwritable), V(stopped), V(unfinished),
-    V(checkpoint_conflict) or V(checkpoint_unwritable), besides those of M(evergreen.eks.rollout_plan_info).
+    V(canary_failed), V(user_gate), V(checkpoint_conflict) or V(checkpoint_unwritable), besides those of
+    M(evergreen.eks.rollout_plan_info).
 extends_documentation_fragment:
   - evergreen.eks._attributes
   - evergreen.eks._attributes.progress
@@ -172,6 +197,16 @@ processes:
 uncordon_instance_ids:
   description: Members that carry our cordon although they are to stay.
   returned: stage=reserve
+  type: list
+  elements: str
+returning_instance_ids:
+  description: Members that a run has taken out of load balancers and that are to stay, to be put back.
+  returned: stage=reserve, stage=give_up, stage=abandon or stage=sizes_back
+  type: list
+  elements: str
+remaining_instance_ids:
+  description: The selected instances that are not gone.
+  returned: stage=scale_up
   type: list
   elements: str
 new_instance_ids:
@@ -271,8 +306,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.run_stage import ent
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, failures_reported
 
 STAGES = [
-    *("reserve", "scale_up", "cordon", "detach", "surplus"),
-    *("give_up", "abandon", "restore", "sizes_back", "finished", "failed"),
+    *("reserve", "bake", "scale_up", "cordon", "detach", "surplus"),
+    *("give_up", "abandon", "restore", "sizes_back", "finished", "failed", "hook_failed"),
 ]
 
 
@@ -284,6 +319,8 @@ def main() -> None:
             failed_stage={"type": "str", "default": ""},
             cause={"type": "str", "default": ""},
             cause_reason={"type": "str", "default": ""},
+            hook={"type": "str", "default": ""},
+            hook_files={"type": "list", "elements": "str", "default": []},
             begun={"type": "bool", "default": True},
             put_back={"type": "dict", "default": {}},
             operator={"type": "str"},
@@ -291,7 +328,7 @@ def main() -> None:
             resume_command={"type": "str"},
             restore_command={"type": "str"},
         ),
-        required_if=[("stage", stage, ["wave"]) for stage in ("scale_up", "cordon", "detach")],
+        required_if=[("stage", stage, ["wave"]) for stage in ("bake", "scale_up", "cordon", "detach")],
         supports_check_mode=False,
     )
     with failures_reported(module):
