@@ -25,8 +25,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.completion imp
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import FORMS as ORDER_FORMS
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import parse_order
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
-from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_duration
 from ansible_collections.evergreen.eks.plugins.module_utils.label_selector import parse_selector
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_duration
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import (
     SELECT_FORMS,
     parse_amount,
