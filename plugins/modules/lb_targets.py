@@ -159,6 +159,8 @@ instances:
         - V(stopped), the instance is stopped or has ended, and is still a target.
         - V(not_in_use), the target group is behind no load balancer, or not in this zone; nothing is waited for.
         - V(no_local_pod), it is unhealthy because no pod of the service runs there; nothing is waited for.
+        - V(nobody_healthy), it is unhealthy like all of the others there, so that what is behind the load balancer is
+          down; nothing is waited for.
         - V(left_to_group), Auto Scaling takes it out when it terminates it; nothing is waited for.
         - V(left_to_pods), it is one of the last healthy nodes of a service whose pods decide; nothing is waited for.
         - V(too_few_healthy), it stays, because fewer than O(min_healthy) healthy instances would be left.

@@ -13,23 +13,28 @@ from simulator.scenarios import Budget, Deployment, Job, NodeGroup, Pod, Scenari
 from simulator.world import World
 
 # Asked for by other groups than those here: launch configurations, images behind resolve:ssm:, a launch that
-# does not come, controllers of a kind that hardly anybody has.
+# does not come, and nodes that stay after they have been taken out of load balancers (test_lb_targets.py).
 ELSEWHERE = {
     "autoscaling:DescribeLaunchConfigurations",
     "autoscaling:DescribeLifecycleHooks",
     "ec2:DescribeLaunchTemplates",
+    "elasticloadbalancing:RegisterInstancesWithLoadBalancer",
+    "elasticloadbalancing:RegisterTargets",
     "ssm:GetParameters",
 }
-# Asked for where there are load balancers: test_lb_targets.py holds lb_targets to exactly these.
-FOR_LOAD_BALANCERS = {action for action in granted_actions() if action.startswith("elasticloadbalancing:")}
 ALL_KINDS = Scenario(
-    groups=[NodeGroup("shared", size=2), NodeGroup("spare", size=3, outdated=False)],
+    groups=[
+        NodeGroup("shared", size=2, target_groups=["own"], load_balancers=["classic"]),
+        NodeGroup("spare", size=3, outdated=False),
+    ],
     workloads=[
         Deployment("web", replicas=2, group="shared", budget=Budget(min_available=1)),
         StatefulSet("db", replicas=1, group="shared"),
         Job("report", replicas=1, group="shared", stop=2),
         Pod("alone", replicas=1, group="shared"),
     ],
+    controller_target_groups=["nodes"],
+    deregistration_delay=60,
 )
 
 
@@ -47,6 +52,6 @@ def test_the_documented_permissions_are_enough_and_none_is_idle(world: World):
     world.actors.spot_loss(to_stop)  # else the DaemonSets' pods on it are never Ready
     gone = {**everything_outdated(world.beginning), "spare": [to_terminate, to_stop]}
     assert problems(world, gone, shifted={"spare": {"desired": -2}}) == []
-    assert granted_actions() - asked.actions - FOR_LOAD_BALANCERS == ELSEWHERE
+    assert granted_actions() - asked.actions == ELSEWHERE
     leases = {call.target for call in world.record.calls(author="evergreen") if call.operation.endswith(" leases")}
     assert leases == objects_of_limited_rules("leases")

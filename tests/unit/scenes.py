@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unit.manifests import a_node
@@ -24,12 +24,26 @@ def a_member(instance_id: str, lifecycle_state: str = "InService", **rest: Any) 
     return Member(instance_id, lifecycle_state=lifecycle_state, **{"zone": ZONE, **of_target, **rest})
 
 
-def a_scene(members: Sequence[Member], nodes: Sequence[dict[str, Any]] | None = None, **sizes: int) -> Scene:
-    """These members with these Nodes; without `nodes` each has one that is Ready. `sizes` are those of the group."""
+def a_scene(
+    members: Sequence[Member],
+    nodes: Sequence[dict[str, Any]] | None = None,
+    tags: Mapping[str, Mapping[str, str]] | None = None,
+    **sizes: int,
+) -> Scene:
+    """These members with these Nodes; without `nodes` each has one that is Ready. `sizes` are those of the group.
+
+    C(tags): those of the instances that have any.
+    """
     if nodes is None:
         nodes = [a_node(f"ip-{member.instance_id}", member.instance_id) for member in members]
     values = {"min_size": 0, "max_size": len(members), "desired_capacity": len(members), **sizes}
     zones = tuple(sorted({member.zone for member in members}))
     group = Group("shared", "arn:aws:autoscaling:x", members=tuple(members), zones=zones, **values)
-    instances = {one.instance_id: Instance(one.instance_id, "running", TARGET.image_id, zone=ZONE) for one in members}
+    own = tags or {}
+    instances = {
+        one.instance_id: Instance(
+            one.instance_id, "running", TARGET.image_id, zone=ZONE, tags=own.get(one.instance_id, {})
+        )
+        for one in members
+    }
     return seen(group, instances, by_instance(map(node_from, nodes)), TARGET)

@@ -31,6 +31,7 @@ GONE, REGISTERED = "gone", "registered"
 
 # Why an instance is where it is, beside the states of a target.
 NO_LOCAL_POD = "no_local_pod"
+NOBODY_HEALTHY = "nobody_healthy"
 LEFT_TO_GROUP = "left_to_group"
 LEFT_TO_PODS = "left_to_pods"
 TOO_FEW_HEALTHY = "too_few_healthy"
@@ -42,7 +43,7 @@ UNMARKED = "unmarked"
 
 # With these there is nothing more to wait for, by what was asked for.
 SETTLED = {
-    HEALTHY: frozenset((HEALTHY, NO_LOCAL_POD, NOT_IN_USE, BALANCER_GONE, INSTANCE_GONE)),
+    HEALTHY: frozenset((HEALTHY, NO_LOCAL_POD, NOBODY_HEALTHY, NOT_IN_USE, BALANCER_GONE, INSTANCE_GONE)),
     GONE: frozenset((GONE, NOT_REGISTERED, LEFT_TO_GROUP, LEFT_TO_PODS, BALANCER_GONE)),
     REGISTERED: frozenset((REGISTERED, BALANCER_GONE, INSTANCE_GONE)),
 }
@@ -59,6 +60,7 @@ LEAST_FAR_FIRST = (
     LEFT_TO_GROUP,
     LEFT_TO_PODS,
     NO_LOCAL_POD,
+    NOBODY_HEALTHY,
     INSTANCE_GONE,
     BALANCER_GONE,
     NOT_IN_USE,
@@ -162,7 +164,15 @@ def arriving(pool: Pool, instance_id: str) -> Standing:
         return Standing(NOT_REGISTERED)
     if worst.state == UNHEALTHY and pool.balancer.local:
         return standing(NO_LOCAL_POD, targets)
+    if worst.state == UNHEALTHY and serves_nobody(pool):
+        return standing(NOBODY_HEALTHY, targets)
     return standing(worst.state, targets)
+
+
+def serves_nobody(pool: Pool) -> bool:
+    """Every one of several instances fails the health checks: what is behind it is down, like the service of a test
+    that nobody has cleared away. It is not the new nodes that are ill, and nobody would ever get healthy there."""
+    return len(pool.registered) > 1 and all(target.state == UNHEALTHY for target in pool.targets if target.registered)
 
 
 def departing(pool: Pool | None, instance_id: str, plan: Leaving) -> Standing:

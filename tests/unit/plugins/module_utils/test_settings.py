@@ -104,6 +104,17 @@ def test_the_word_all_asks_for_every_group_of_the_cluster(groups: Any) -> None:
         ("order", '[{"selector": "app=web"}]', [{"selector": "app=web"}]),
         ("order", [{"priority_class": "high"}], [{"priority_class": "high"}]),
         ("order_timeout", "5m", 300),
+        ("critical_namespaces", "kube-system, shop", ["kube-system", "shop"]),
+        ("critical_namespaces", [], []),
+        (
+            "gates",
+            '[{"name": "open", "expression": " length(pods) > `1` "}]',
+            [{"name": "open", "expression": "length(pods) > `1`"}],
+        ),
+        ("gate_ignore", [{"namespace": "ci-*"}, {"selector": "a=b"}], [{"namespace": "ci-*"}, {"selector": "a=b"}]),
+        ("gate_settle_seconds", "2m", 120),
+        ("load_balancers", "no", False),
+        ("tasks_before_wave", "checks/alerts.yml,/srv/chat.yml", ["checks/alerts.yml", "/srv/chat.yml"]),
     ],
 )
 def test_text_gets_the_type_of_its_variable(name: str, given: Any, typed: Any) -> None:
@@ -111,6 +122,18 @@ def test_text_gets_the_type_of_its_variable(name: str, given: Any, typed: Any) -
 
     assert value == typed
     assert type(value) is type(typed)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("gates", [{"name": "open", "expression": "length(pods"}], "of gate 'open' (number 1) is not JMESPath"),
+        ("gates", [{"name": "open", "expression": "count(pods)"}], "calls count(), which JMESPath does not have"),
+        ("gate_ignore", [{"selector": "a in b"}], "a in b"),
+    ],
+)
+def test_what_is_behind_the_form_is_checked_too(name: str, value: Any, words: str) -> None:
+    assert words in refusal(**{name: value})
 
 
 @pytest.mark.parametrize("nothing", ["", "  ", None])
@@ -152,6 +175,15 @@ def test_a_groups_own_key_beats_what_was_given_for_all() -> None:
         ("evict_unmanaged", "perhaps"),
         ("suspend_processes", "Launch"),
         ("on_failure", "shrug"),
+        ("critical_namespaces", [7]),
+        ("critical_namespaces", {"kube-system": True}),
+        ("gates", [{"name": "open"}]),
+        ("gates", [{"name": "open", "expression": "`true`", "message": "no"}]),
+        ("gates", [{"name": "open", "expression": " "}]),
+        ("gates", "open"),
+        ("gate_ignore", [{}]),
+        ("gate_looks", 0),
+        ("tasks_after_group", [["a.yml"]]),
         ("state_store", "floppy"),
         ("select", "some"),
         ("select", {"older_than": "7 days"}),

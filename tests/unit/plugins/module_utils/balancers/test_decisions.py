@@ -52,6 +52,10 @@ ARRIVING = [
     (pool(a="initial"), "initial"),
     (pool(a="unhealthy"), "unhealthy"),
     (pool(LOCAL, a="unhealthy"), "no_local_pod"),
+    (pool(a="unhealthy", b="unhealthy"), "nobody_healthy"),
+    (pool(a="unhealthy", b="draining"), "unhealthy"),  # nobody to compare it with
+    (pool(a="unhealthy", b="initial"), "unhealthy"),
+    (pool(a="initial", b="unhealthy"), "initial"),
     (pool(LOCAL, a="initial"), "initial"),
     (pool(a="draining"), "draining"),
     (pool(a="not_in_use"), "not_in_use"),
