@@ -26,8 +26,6 @@ INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 DETACHABLE = ("InService", "Standby")
 # EC2 never brings an instance back from these.
 ENDED = ("shutting-down", "terminated")
-# Nothing runs on an instance in these states, so there is nothing to drain.
-SILENT = (*ENDED, "stopped")
 
 TERMINATED, STOPPED, DETACHED = "terminated", "stopped", "detached"
 DETACH, TERMINATE_IN_GROUP = "detach", "terminate_in_group"
@@ -70,6 +68,7 @@ class Request:
     method: str
     verify_drained: bool
     allow_unjoined: bool
+    dead_node_timeout: float
     min_ready: int | None
     run_id: str
     wait: bool
@@ -91,7 +90,7 @@ class Request:
                 f"method terminate_in_group cannot leave an instance {final_state}",
                 remedy="Use method detach, or leave the method to auto",
             )
-        refuse_negative(params, "min_ready", "timeout")
+        refuse_negative(params, "min_ready", "timeout", "dead_node_timeout")
         if method == "auto":
             method = TERMINATE_IN_GROUP if final_state == TERMINATED else DETACH
         return cls(
@@ -102,6 +101,7 @@ class Request:
             method=method,
             verify_drained=params["verify_drained"],
             allow_unjoined=params["allow_unjoined"],
+            dead_node_timeout=params["dead_node_timeout"],
             min_ready=params["min_ready"],
             run_id=params["run_id"] or "",
             wait=params["wait"],

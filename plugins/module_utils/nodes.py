@@ -41,6 +41,7 @@ class Node:
     """What we need of a Kubernetes Node; `taints` are the API's own objects, so that nothing in them is lost.
 
     `troubles` are its conditions besides Ready that hold, such as MemoryPressure: all of them are bad news.
+    `ready_since`: when the condition Ready became what it is, by the API server's clock.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Node:
     created: str
     kubelet_version: str
     resource_version: str
+    ready_since: str = ""
 
     @property
     def is_ready(self) -> bool:
@@ -91,6 +93,7 @@ def node_from(manifest: Mapping[str, Any]) -> Node:
         created=metadata.get("creationTimestamp") or "",
         kubelet_version=(status.get("nodeInfo") or {}).get("kubeletVersion", ""),
         resource_version=metadata.get("resourceVersion", ""),
+        ready_since=ready.get("lastTransitionTime") or "",
     )
 
 
@@ -246,8 +249,13 @@ def condition_holds(status: Mapping[str, Any], kind: str) -> bool:
 
 
 def pods_that_must_leave(pods: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Names of the pods whose node must not be removed under them: all but those that stay and finished ones."""
-    return sorted(pod_name(pod) for pod in pods if not (stays_put(pod) or is_finished(pod)))
+    """Names of the pods whose node must not be removed under them."""
+    return sorted(pod_name(pod) for pod in pods if must_leave(pod))
+
+
+def must_leave(pod: Mapping[str, Any]) -> bool:
+    """Whether its node must not be removed under it: all but those that stay and finished ones."""
+    return not (stays_put(pod) or is_finished(pod))
 
 
 # --- how far an instance has come ------------------------------------------------------------------------------------

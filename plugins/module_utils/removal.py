@@ -26,7 +26,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.departure import (
     LEAVING_TAG,
     REFUSE,
     REMOVE,
-    SILENT,
     STOPPED,
     TERMINATED,
     Fate,
@@ -38,6 +37,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.departure import (
     position,
     refuse_below_min,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import SILENT, Vitals
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, WaitTimeout, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     Group,
@@ -59,7 +59,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
     instance_and_node,
     list_nodes,
     list_pods,
-    pods_that_must_leave,
+    must_leave,
+    pod_name,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
@@ -330,7 +331,7 @@ class Removal:
         if not self.request.verify_drained:
             return None
         nodes = [node for node in sight.nodes if node.instance_id == instance_id]
-        pods = [name for node in nodes for name in pods_that_must_leave(list_pods(self._client, node.name))]
+        pods = [(node, pod) for node in nodes for pod in list_pods(self._client, node.name) if must_leave(pod)]
         if not pods and (nodes or self.request.allow_unjoined):
             return None
         instance = sight.outside.get(instance_id) or describe_instances(self._aws, [instance_id]).get(instance_id)
@@ -339,9 +340,29 @@ class Removal:
         if not nodes:
             message = f"it is {instance.state} and no Node has its provider ID, so nobody knows what runs on it"
             return Fate("refused", "node_unknown", message)
-        more = f" and {len(pods) - PODS_NAMED} more" if len(pods) > PODS_NAMED else ""
-        named = f"{', '.join(sorted(pods)[:PODS_NAMED])}{more}"
+        # A dead node that lives again since that look is none, so it is looked at once more.
+        nodes = {node.name: node for node in list_nodes(self._client)}
+        vitals = {old.name: Vitals(nodes.get(old.name, old), instance.state) for old, _pod in pods}
+        holding = sorted(pod_name(pod) for node, pod in pods if self._holds(vitals[node.name], pod))
+        if not holding:
+            for node_name, one in vitals.items():
+                self._let_go(instance_id, one, [pod_name(pod) for node, pod in pods if node.name == node_name])
+            return None
+        more = f" and {len(holding) - PODS_NAMED} more" if len(holding) > PODS_NAMED else ""
+        named = f"{', '.join(holding[:PODS_NAMED])}{more}"
         return Fate("refused", "not_drained", f"pods that should have been evicted are still there: {named}")
+
+    def _holds(self, vitals: Vitals, pod: Mapping[str, Any]) -> bool:
+        """Whether the pod keeps its node's instance, or is given up with it because the node is dead."""
+        deleted_at = pod["metadata"].get("deletionTimestamp") or ""
+        return vitals.holds(deleted_at, self._client.time, self.request.dead_node_timeout)
+
+    def _let_go(self, instance_id: str, vitals: Vitals, pods: list[str]) -> None:
+        """Say which pods are given up."""
+        text = f"{instance_and_node(instance_id, vitals.node.name)} goes with {counted(len(pods), 'pod')}: "
+        self._call.journal.write(
+            "pods_abandoned", text=text + vitals.explain(), instance_id=instance_id, node=vitals.node.name, pods=pods
+        )
 
     # --- to the end ---
 

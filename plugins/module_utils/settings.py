@@ -67,6 +67,8 @@ ROLE_VARIABLES = (
     Variable("canary", "count", 1, per_group=True),
     Variable("canary_bake_seconds", "seconds", 0, per_group=True),
     Variable("drain_timeout", "seconds", 900, per_group=True),
+    Variable("volume_timeout", "seconds", 300, per_group=True),
+    Variable("dead_node_timeout", "seconds", 60, per_group=True),
     Variable("max_parallel_drains", "count", 10, minimum=1, per_group=True),
     Variable("ready_timeout", "seconds", 1200, per_group=True),
     Variable("delete_emptydir_data", "flag", False, per_group=True),

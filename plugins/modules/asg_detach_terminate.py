@@ -18,8 +18,8 @@ description:
   - It may be repeated at any time. An instance that is gone already is a success, one that is on its way out is waited
     for, and one that an interrupted call has detached is finished.
   - Unless O(verify_drained=false), the pods of each instance's node are listed right before it is removed. Anything
-    but pods of DaemonSets, static pods and finished pods refuses that instance. An instance that runs without a node
-    of its provider ID is refused as well.
+    but pods of DaemonSets, static pods and finished pods refuses that instance, unless the node is dead
+    (O(dead_node_timeout)). An instance that runs without a node of its provider ID is refused as well.
   - Calls that lower the desired capacity are sent once. After a failed or lost answer the membership is read again
     before another attempt, so that an instance is never counted twice.
 options:
@@ -65,6 +65,14 @@ options:
       - One that has joined in the meantime is a node, and is removed only when it is empty.
     type: bool
     default: false
+  dead_node_timeout:
+    description:
+      - Seconds for which a node must have been dead before its pods do not keep its instance any more.
+      - That is, for which its kubelet has been silent (Ready is C(Unknown)), whatever is on it; or, on a node whose
+        kubelet says that it is not Ready, for which a pod has outlived its grace after it was asked to stop.
+      - The same rule and time by which M(evergreen.eks.node_drain) gives such pods up.
+    type: float
+    default: 60
   min_ready:
     description:
       - How many members of the group must be C(InService), Ready, schedulable and initialised after each removal; where
@@ -210,6 +218,7 @@ def main() -> None:
                 final_state={"type": "str", "choices": ["terminated", "stopped", "detached"], "default": "terminated"},
                 method={"type": "str", "choices": ["auto", "detach", "terminate_in_group"], "default": "auto"},
                 verify_drained={"type": "bool", "default": True},
+                dead_node_timeout={"type": "float", "default": 60},
                 allow_unjoined={"type": "bool", "default": False},
                 min_ready={"type": "int"},
                 run_id={"type": "str"},

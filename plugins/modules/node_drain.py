@@ -65,6 +65,18 @@ options:
         keeps it for six minutes, and the pod that needs it waits for so long.
     type: float
     default: 300
+  dead_node_timeout:
+    description:
+      - Seconds after which the pods of a dead node are given up (RV(nodes.*.abandoned)), so that it counts as drained.
+      - Where its kubelet is silent (Ready is C(Unknown)) they count from then on. Its pods are evicted with a grace of
+        one second, and given up when that was tried, whatever became of it.
+      - Where its kubelet says that it is not Ready, they count from the end of the grace of each pod that was asked to
+        stop; the others are evicted like anywhere else.
+      - Where EC2 has ended or stopped the instance, or does not know it any more, nothing is waited for. It is asked
+        about nodes that are not Ready, if it may be.
+      - The volumes of a node that is not Ready are not waited for.
+    type: float
+    default: 60
   max_parallel:
     description: How many nodes are drained at the same time.
     type: int
@@ -170,7 +182,8 @@ notes:
     allow them. C(list) and C(watch) on C(volumeattachments.storage.k8s.io) tell which volumes are attached, C(get) on
     C(persistentvolumeclaims) which of them are those of pods that stay. Without these verbs the module works, tries
     more, says less, and does not wait for volumes."
-  - "Needs the IAM action C(autoscaling:DescribeAutoScalingGroups) for O(asg_name)."
+  - "Needs the IAM action C(autoscaling:DescribeAutoScalingGroups) for O(asg_name). With C(ec2:DescribeInstances) it
+    knows when the instance of a node that is not Ready has ended."
 seealso:
   - module: evergreen.eks.node_cordon
   - module: evergreen.eks.asg_detach_terminate
@@ -408,7 +421,9 @@ nodes:
           description: How many other pods under these budgets are not healthy.
           type: int
     abandoned:
-      description: Pods that were asked to stop on a node that is not Ready, and that nobody there confirms to be gone.
+      description:
+        - Pods that were given up because their node is dead (O(dead_node_timeout)), gone, or without an instance, so
+          that nobody tells whether they have ended. The API forgets them soon after the Node is gone.
       type: list
       elements: str
     volumes_pending:
@@ -495,6 +510,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import InstanceStates
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.engine import Drain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Request, plan_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.rehearsal import rehearse
@@ -519,6 +535,7 @@ def main() -> None:
                 instance_ids={"type": "list", "elements": "str"},
                 timeout={"type": "float", "default": 900},
                 volume_timeout={"type": "float", "default": 300},
+                dead_node_timeout={"type": "float", "default": 60},
                 max_parallel={"type": "int", "default": 10},
                 delete_emptydir_data={"type": "bool", "default": False},
                 evict_unmanaged={"type": "bool", "default": False},
@@ -569,7 +586,8 @@ def drain_nodes(request: Request, aws: Aws, client: KubernetesClient, call: Call
         changed, nodes, warnings = False, {}, []
     else:
         floor = ReadyFloor(aws, client.briefly, request.asg_name, request.min_ready) if request.asg_name else None
-        drain = Drain(request, plan, client, floor, call)
+        instances = InstanceStates(aws, call.clock, request.poll_seconds)
+        drain = Drain(request, plan, client, instances, floor, call)
         nodes, changed = drain.run(), drain.changed
         warnings = drain.warnings + warnings_of(nodes)
         error = failure(nodes, changed)

@@ -328,13 +328,12 @@ def test_a_silent_node_that_eats_the_budget_of_others_is_named(world: World, tmp
 def test_a_pod_that_nobody_can_vouch_for_is_told_before_it_is_given_up(world: World, tmp_path: Path) -> None:
     node = node_with(world, "shop/web")
     instance = next(name for name, state in world.snapshot().nodes.items() if state.name == node)
-    world.actors.suspend("shared", "HealthCheck", "ReplaceUnhealthy", "Launch", "Terminate")
-    world.actors.stop_instance(instance)
+    world.machines.frozen.add(instance)
     world.wait_until(lambda now: not now.nodes[instance].ready, "the node is not Ready")
     cordon(world, node)
     journal = tmp_path / "journal.jsonl"
 
-    answer = drain(world, node, timeout=0, journal=str(journal))
+    answer = drain(world, node, timeout=0, dead_node_timeout=300, journal=str(journal))
 
     assert answer["nodes"][node]["abandoned"]
     (told,) = journal_of(journal, "pod_diagnosed")

@@ -378,17 +378,74 @@ def test_a_node_that_goes_away_is_drained(world: World) -> None:
     assert answer["nodes"][node]["drained"] and answer["nodes"][node]["reason"] in ("node_gone", "drained")
 
 
-@pytest.mark.scenario(scenario(Deployment("web", replicas=3, grace=2)))
-def test_nobody_waits_for_ever_for_a_node_that_is_not_ready(world: World) -> None:
-    node = node_with(world, "web")
-    instance = next(name for name, state in world.snapshot().nodes.items() if state.name == node)
-    world.actors.suspend("shared", "HealthCheck", "ReplaceUnhealthy", "Launch", "Terminate")
-    cordon(world, node)
-    there = pods_on(world, node)
-    world.actors.stop_instance(instance)
+GUARDED = Deployment("guarded", replicas=3, budget=Budget(max_unavailable=0))
+
+
+def instance_of(world: World, node: str) -> str:
+    return next(name for name, state in world.snapshot().nodes.items() if state.name == node)
+
+
+def die(world: World, node: str, *, stopped: bool = False) -> None:
+    """Its machine hangs, or is stopped, until the control plane has noticed."""
+    instance = instance_of(world, node)
+    if stopped:
+        world.actors.stop_instance(instance)
+    else:
+        world.machines.frozen.add(instance)
     world.wait_until(lambda now: not now.nodes[instance].ready, "the node is not Ready")
-    answer = drain(world, node, timeout=0)
-    assert answer["nodes"][node]["drained"] and answer["nodes"][node]["abandoned"] == there
+    cordon(world, node)
+
+
+def remove(world: World, node: str, **options: Any) -> dict[str, Any]:
+    """What becomes of the node's instance, as asg_detach_terminate says."""
+    arguments = {
+        "cluster_name": world.scenario.cluster,
+        "asg_name": "shared",
+        "instance_ids": [instance_of(world, node)],
+        "decrement": True,
+        "poll_seconds": 0.2,
+        "timeout": 30,
+        **options,
+    }
+    (entry,) = world.module("evergreen.eks.asg_detach_terminate", arguments)["instances"].values()
+    return entry
+
+
+@pytest.mark.scenario(
+    scenario(
+        Deployment("web", replicas=6, grace=3600, stop=3000), GUARDED, StatefulSet("db", replicas=3, zonal_volume=True)
+    )
+)
+def test_nobody_waits_for_ever_for_a_dead_node_and_its_instance_may_go(world: World, tmp_path: Path) -> None:
+    """Pods that take an hour to stop, a budget that never lets one go, a volume: none of them is waited for."""
+    silent, stopped, _alive = nodes_of(world)
+    world.actors.suspend("shared", "HealthCheck", "ReplaceUnhealthy", "Launch", "AZRebalance")
+    journal = tmp_path / "journal.jsonl"
+    die(world, silent)
+    there = pods_on(world, silent)
+
+    hasty = drain(world, silent, timeout=1.5, dead_node_timeout=100_000)
+    assert hasty["reason"] == "timeout" and ("guarded", "budget") in blocked(hasty, silent)
+    assert remove(world, silent, dead_node_timeout=100_000)["reason"] == "not_drained"
+    world.record.clear()
+
+    answer = drain(world, silent, timeout=0, journal=str(journal))
+    entry = answer["nodes"][silent]
+    assert entry["drained"] and entry["reason"] == "drained" and entry["seconds"] < 10, answer
+    assert entry["abandoned"] == there and "silent since" in entry["message"]
+    assert {call.params["body"]["deleteOptions"].get("gracePeriodSeconds") for call in calls(world, EVICTION)} <= {1}
+    assert not [call for call in calls(world) if call.operation.endswith("volumeattachments")]
+    (given_up,) = [event for event in map(json.loads, journal.read_text().splitlines()) if "pods" in event]
+    assert (given_up["kind"], given_up["pods"], given_up["node"]) == ("pods_abandoned", there, silent)
+    assert remove(world, silent)["result"] == "terminated"
+
+    die(world, stopped, stopped=True)
+    there = pods_on(world, stopped)
+    answer = drain(world, stopped, timeout=0, dead_node_timeout=100_000)
+    assert answer["nodes"][stopped]["drained"] and answer["nodes"][stopped]["abandoned"] == there
+    assert f"{instance_of(world, stopped)} is stopped" in answer["nodes"][stopped]["message"]
+    asked = calls(world, "DescribeInstances")
+    assert len(asked) == 1, "EC2 is asked now and then, not at each look"
 
 
 class TestBadInput:
@@ -407,6 +464,7 @@ class TestBadInput:
             ({"grace_period": 0}, "grace_period is 0"),
             ({"min_ready": 1}, "asg_name"),
             ({"volume_timeout": -1}, "volume_timeout is -1"),
+            ({"dead_node_timeout": -1}, "dead_node_timeout is -1"),
             ({"poll_seconds": 0}, "poll_seconds must be above 0"),
             ({"instance_ids": ["i-1"]}, "mutually exclusive"),
             ({"cluster_name": "nowhere"}, "EKS cluster nowhere"),

@@ -23,6 +23,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer, read_answer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Blocked
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import DEAD_GRACE, InstanceStates, Vitals
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.feeds import (
@@ -46,7 +47,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import Judged, PodWatch, list_judged
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
-from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorView, Node, ReadyFloor, get_node
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorView, ReadyFloor, get_node
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Clock, Deadline
 
 READS_AT_ONCE = 4
@@ -119,10 +120,18 @@ def name_budgets(client: KubernetesClient, pod: Pod, answer: Answer) -> Answer:
 class Drain:
     """The drain of the nodes of a plan."""
 
-    def __init__(self, request: Request, plan: Plan, client: KubernetesClient, floor: ReadyFloor | None, call: Call):
+    def __init__(
+        self,
+        request: Request,
+        plan: Plan,
+        client: KubernetesClient,
+        instances: InstanceStates,
+        floor: ReadyFloor | None,
+        call: Call,
+    ) -> None:
         # Whatever is read here is read again soon, and nothing waits behind a request that is being repeated.
         self._request, self._plan, self._client, self._call = request, plan, client.briefly, call
-        self._clock = call.clock
+        self._clock, self._instances = call.clock, instances
         self._report = Report(plan, call)
         self._inbox: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
         self._waiting = deque(plan.drains)
@@ -179,7 +188,7 @@ class Drain:
             drain = self._waiting.popleft()
             in_hand += 1
             now, patience = self._clock.now(), self._call.patience(self._request.poll_seconds)
-            course = Course(drain, began=now, node_due=now + self._node_interval)
+            course = Course(drain, began=now, node_due=now + (self._node_interval if drain.node.is_ready else 0))
             course.grant(self._clock, self._request.timeout, patience)
             version = self._plan.versions[drain.node.name]
             if now - self._plan.made_at > self._request.poll_seconds:
@@ -215,7 +224,6 @@ class Drain:
         if not late:
             course.wake_at = min(course.wake_at, now + course.deadline.remaining())
             self._send_evictions(course, now)
-        drain.look_at(drain.node, now)
         if now >= course.node_due and not course.reading_node:
             course.reading_node = True
             self._read(self._read_node, course)
@@ -224,7 +232,7 @@ class Drain:
             course.detaching, drain.volumes = None, []  # pods have landed since it was empty
         if course.detaching:
             course.wake_at = min(course.wake_at, now + course.detaching.deadline.remaining())
-            if self._volumes.settled(course.detaching):
+            if self._volumes.settled(course.detaching) or not drain.node.is_ready:
                 self._finish(course, DRAINED)
         elif drain.fresh and not drain.leaving:
             # Two things may still bring a pod: a scheduler that had not seen the cordon, and a watch that missed one.
@@ -259,8 +267,9 @@ class Drain:
                 self._report.blocked(course.drain, departure)
 
     def _await_volumes(self, course: Course) -> None:
-        """Its pods are gone. It is drained when their volumes are, or when these have had their time."""
-        if not self._request.volume_timeout:
+        """Its pods are gone. It is drained when their volumes are, or when these have had their time; from a node that
+        is not Ready they go when the Node does."""
+        if not self._request.volume_timeout or not course.drain.node.is_ready:
             self._finish(course, DRAINED)
         elif course.detaching is None:
             course.detaching = self._volumes.begin(course.drain, self._request.volume_timeout, course.wake)
@@ -358,18 +367,24 @@ class Drain:
         if answer.next == answers.FATAL and error is not None:
             raise error
 
-    def _saw_node(self, course: Course, node: Node | None) -> None:
-        course.reading_node = False
-        course.node_due = self._clock.now() + self._node_interval
+    def _saw_node(self, course: Course, vitals: Vitals | None) -> None:
+        """The Node as it is now; None: there is none any more."""
         if course not in self._courses:
             return
-        if node is None or node.uid != course.drain.node.uid:
+        if vitals is None or vitals.node.uid != course.drain.node.uid:
+            course.drain.node_gone()
             self._finish(course, NODE_GONE)
-        elif not node.unschedulable:
+        elif not vitals.node.unschedulable:
             self._finish(course, UNCORDONED)
         else:
-            course.drain.look_at(node, self._clock.now())
+            course.drain.look_at(vitals, self._client.time, self._request.dead_node_timeout)
             course.wake()
+
+    def _node_was_read(self, course: Course) -> None:
+        """Or could not be. One that is not Ready is looked at as often as its pods."""
+        ready = course.drain.node.is_ready
+        course.reading_node = False
+        course.node_due = self._clock.now() + (NODE_LOOKS if ready else 1) * self._request.poll_seconds
 
     def _confirmed(self, course: Course, pods: Iterable[Judged] | None) -> None:
         """An independent list of a node whose pods all seem to be gone; None when it could not be read."""
@@ -432,17 +447,22 @@ class Drain:
 
     def _evict(self, course: Course, departure: Departure) -> None:
         try:
-            error = evict(self._client, departure.pod, self._request.grace_period)
+            grace = DEAD_GRACE if course.drain.vitals.dead else self._request.grace_period
+            error = evict(self._client, departure.pod, grace)
             answer = name_budgets(self._client, departure.pod, read_answer(error))
             self._post(self._answered, course, departure, answer, error)
         except Exception as error:
             self._post(self._fail, error)
 
     def _read_node(self, course: Course) -> None:
-        node: Node | None = course.drain.node
-        with _passing_trouble():
-            node = get_node(self._client, course.drain.node.name)
-        self._post(self._saw_node, course, node)
+        try:
+            with _passing_trouble():
+                node = get_node(self._client, course.drain.node.name)
+                asks = node is not None and not node.is_ready
+                state = self._instances.state_of(node.instance_id) if asks else ""
+                self._post(self._saw_node, course, Vitals(node, state) if node else None)
+        finally:
+            self._post(self._node_was_read, course)
 
     def _confirm(self, course: Course) -> None:
         pods = None

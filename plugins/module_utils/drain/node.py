@@ -28,6 +28,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import (
     Blocked,
     Picture,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import Vitals
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis, diagnose
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import (
     DELETE,
@@ -40,10 +41,10 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import BY_PRIORITY, Order, Turns
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.waits import Waits
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import ServerTime
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Node
 
-# In looks (poll_seconds): how long a pod may outlive its grace on a node that is not Ready before we stop waiting for
-# it, and how long an accepted eviction may stay without effect before it is asked again.
+# In looks (poll_seconds): how long an accepted eviction may stay without effect before it is asked again.
 PATIENCE_LOOKS = 12
 # How many looks after an outage what is seen may still be of before it.
 SETTLE_LOOKS = 2
@@ -73,11 +74,19 @@ class Departure:
     diagnosis: Diagnosis | None = None
     told_kind: str = ""
     told_reason: str = ""
+    abandoned: bool = False  # given up with its node, see C(dead)
 
     @property
     def by_us(self) -> bool:
         """Whether it was our eviction that made it go; also when the answer to it was lost."""
         return self.accepted or (self.obstacle is not None and self.obstacle.reason == answers.API_ERROR)
+
+    @property
+    def asked(self) -> bool:
+        """Whether all was done that can be done to make it leave: on a dead node it is given up then."""
+        if self.verdict.action in (EVICT, DELETE) and not self.on_hold:
+            return self.accepted or (self.obstacle is not None and not self.sending)
+        return not self.refused
 
     @property
     def ends_by_itself(self) -> bool:
@@ -195,7 +204,7 @@ class NodeDrain:
     """The state of one node's drain."""
 
     def __init__(self, node: Node, poll_seconds: float, order: Order = BY_PRIORITY) -> None:
-        self.node = node
+        self.vitals = Vitals(node)
         self.poll_seconds = poll_seconds
         self.order = order
         self.waits = Waits()
@@ -203,7 +212,6 @@ class NodeDrain:
         self.skipped: dict[str, tuple[Pod, Verdict]] = {}
         self.warnings: dict[tuple[str, str], dict[str, str]] = {}
         self.evicted: list[str] = []
-        self.abandoned: dict[str, Pod] = {}
         self.volumes: list[str] = []  # that are still attached, of pods that are gone
         self.fresh = False  # whether what is known of the pods is being kept up to date
         self.fresh_since = 0.0
@@ -211,6 +219,11 @@ class NodeDrain:
         self._turns = Turns(order)
         self._returns: Counter[str] = Counter()
         self._begun = False
+
+    @property
+    def node(self) -> Node:
+        """As it was seen last."""
+        return self.vitals.node
 
     # --- what the watch saw
 
@@ -233,8 +246,6 @@ class NodeDrain:
 
     def see(self, pod: Pod, verdict: Verdict, now: float) -> None:
         """One pod as it is now."""
-        if pod.uid in self.abandoned:
-            return
         for warning in verdict.warnings:
             entry = {"pod": str(pod), "reason": warning.reason, "message": warning.message}
             self.warnings[(pod.uid, warning.reason)] = entry
@@ -333,18 +344,17 @@ class NodeDrain:
         lasts = departure.blocked_at is not None and now - departure.blocked_at >= self.poll_seconds
         return lasts and departure.tells(answer)
 
-    def look_at(self, node: Node | None, now: float) -> None:
-        """The Node itself; on one that is not Ready nobody may be left to confirm that a pod has stopped."""
-        if node is None:
-            return
-        self.node = node
-        if node.is_ready:
-            return
-        for departure in list(self.departures.values()):
-            since = departure.terminating_since
-            patience = departure.pod.grace_seconds + PATIENCE_LOOKS * self.poll_seconds
-            if since is not None and now - since >= patience:
-                self.abandoned[departure.pod.uid] = self.departures.pop(departure.pod.uid).pod
+    def look_at(self, vitals: Vitals, time: ServerTime, patience: float) -> None:
+        """The Node itself; on a dead one there is nobody to tell that a pod has ended, so it is given up."""
+        self.vitals = vitals
+        for departure in self.departures.values():
+            holds = vitals.holds(departure.pod.deleted_at, time, patience)
+            departure.abandoned = departure.asked and not holds
+
+    def node_gone(self) -> None:
+        """The Node is no more, and with it whoever could tell what becomes of its pods."""
+        for departure in self.departures.values():
+            departure.abandoned = True
 
     def held_back(self, message: str) -> None:
         """Whatever has not even been tried was held back by the floor."""
@@ -360,8 +370,14 @@ class NodeDrain:
         return [
             departure
             for departure in self.departures.values()
-            if departure.verdict.action != DELETE or departure.sending or not departure.attempts
+            if (departure.verdict.action != DELETE or departure.sending or not departure.attempts)
+            and not departure.abandoned
         ]
+
+    @property
+    def abandoned(self) -> list[str]:
+        """The pods that were given up, as ``namespace/name``."""
+        return sorted(str(departure.pod) for departure in self.departures.values() if departure.abandoned)
 
     @property
     def staying(self) -> list[Pod]:
@@ -398,7 +414,7 @@ class NodeDrain:
             ),
             "waited": self.waits.records({departure.pod.uid for departure in leaving if departure.on_hold}),
             "blocked": [departure.record(timestamp) for departure in leaving],
-            "abandoned": sorted(str(pod) for pod in self.abandoned.values()),
+            "abandoned": self.abandoned,
             "volumes_pending": self.volumes,
             "warnings": sorted(self.warnings.values(), key=lambda entry: (entry["pod"], entry["reason"])),
         }
@@ -409,6 +425,7 @@ class NodeDrain:
             for departure in self.departures.values()
             if departure.verdict.action in (EVICT, DELETE)
             and not departure.sending
+            and not departure.abandoned
             and not departure.on_hold
             and not departure.hopeless
             and not (departure.verdict.action == DELETE and departure.attempts)

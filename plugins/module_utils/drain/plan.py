@@ -48,14 +48,15 @@ class Request:
     asg_name: str | None
     min_ready: int | None
     poll_seconds: float
-    volume_timeout: float = 300.0
+    volume_timeout: float
+    dead_node_timeout: float
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Request:
         """From the module's options. Raises InvalidInput."""
         if params["timeout"] < 0:
             raise InvalidInput(f"timeout is {params['timeout']}", remedy="Give seconds, or 0 to wait for ever")
-        refuse_negative(params, "volume_timeout")
+        refuse_negative(params, "volume_timeout", "dead_node_timeout")
         if params["max_parallel"] < 1:
             raise InvalidInput(
                 f"max_parallel is {params['max_parallel']}", remedy="Give the number of nodes, 1 or more"
@@ -84,6 +85,7 @@ class Request:
             min_ready=params["min_ready"],
             poll_seconds=params["poll_seconds"],
             volume_timeout=params["volume_timeout"],
+            dead_node_timeout=params["dead_node_timeout"],
         )
 
 

@@ -120,6 +120,10 @@ class Report:
         else:
             text = f"not drained: {_sentence(name, self._entry(drain))}"
         ended = f" ({len(self._ended)} of {len(self._plan.drains)} nodes)" if len(self._plan.drains) > 1 else ""
+        if drain.abandoned:
+            why = "there is no Node any more" if reason == NODE_GONE else drain.vitals.explain()
+            text = f"{counted(len(drain.abandoned), 'pod')} of {name} given up: {why}"
+            self._write("pods_abandoned", text, node=name, pods=drain.abandoned)
         if drain.volumes:
             self._write(
                 "volumes_pending", f"{name}: {volumes_pending(drain.volumes)}", node=name, volumes=drain.volumes
@@ -191,6 +195,8 @@ class Report:
         elif drained or reason in (NOT_STARTED, NOT_CORDONED):
             result["blocked"] = []
         message = {NODE_GONE: "the Node is gone", NOT_CORDONED: "the node is not cordoned"}.get(reason, "")
+        if reason == DRAINED and drain.abandoned:
+            message = f"nobody tells what becomes of the pods that were given up: {drain.vitals.explain()}"
         if reason == TIMEOUT and drain.out_of_sight:
             message = f"its pods were out of sight in the end: {drain.out_of_sight}"
         return {**result, "drained": drained, "reason": reason, "message": message, "seconds": round(seconds, 1)}

@@ -33,6 +33,7 @@ def a_request(**options: Any) -> Request:
         "method": "auto",
         "verify_drained": True,
         "allow_unjoined": False,
+        "dead_node_timeout": 60.0,
         "min_ready": None,
         "run_id": "run-7",
         "wait": True,

@@ -7,9 +7,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from unit.fakes import FakeClock
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Budget
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.completion import Hold
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import Vitals
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import (
     DELETE,
@@ -22,6 +25,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import PATIENCE_LOOKS, RETURNS, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Controller, Pod
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import ServerTime
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import node_from
 
 POLL = 5.0
@@ -39,9 +43,16 @@ def node(ready: str = "True"):
         {
             "metadata": {"name": "node-a", "uid": "n"},
             "spec": {"unschedulable": True, "providerID": "aws:///z/i-0123"},
-            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+            "status": {"conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": NOON}]},
         }
     )
+
+
+def time_at(seconds: float) -> ServerTime:
+    """The API server's time so many seconds after noon."""
+    time = ServerTime(FakeClock())
+    time.hear(f"Sat, 21 Nov 2026 12:{int(seconds) // 60:02}:{int(seconds) % 60:02} GMT")
+    return time
 
 
 def drain(*pods: tuple[Pod, Verdict]) -> NodeDrain:
@@ -184,16 +195,39 @@ def test_an_accepted_eviction_without_effect_is_asked_again() -> None:
     assert len(it.due(PATIENCE_LOOKS * POLL)) == 1
 
 
-@pytest.mark.parametrize(("ready", "abandoned"), [("True", []), ("Unknown", ["shop/web-1"]), ("False", ["shop/web-1"])])
-def test_on_a_node_that_is_not_ready_nobody_waits_for_ever(ready: str, abandoned: list[str]) -> None:
-    pod = replace(POD, grace_seconds=30)
-    it = drain(going(pod))
-    it.look_at(node(ready), now=30 + PATIENCE_LOOKS * POLL - 1)
-    assert it.abandoned == {}
-    it.look_at(node(ready), now=30 + PATIENCE_LOOKS * POLL)
-    assert it.result(NOON)["abandoned"] == abandoned
-    it.see(*going(pod), now=200)
-    assert bool(it.leaving) is (not abandoned)
+@pytest.mark.parametrize("answer", [ACCEPTED, BLOCKED, LOST])
+def test_a_pod_of_a_dead_node_is_given_up_when_its_eviction_was_tried(answer: Answer) -> None:
+    it = drain((POD, LEAVES))
+    it.look_at(Vitals(node("Unknown")), time_at(1000), 60)
+    assert it.abandoned == [] and it.due(0)
+    send_all(it, answer)
+    it.look_at(Vitals(node("Unknown")), time_at(59), 60)
+    assert it.abandoned == [] and it.leaving
+    it.look_at(Vitals(node("Unknown")), time_at(60), 60)
+    assert it.result(NOON)["abandoned"] == ["shop/web-1"] and not it.leaving
+    it.see(*going(POD), now=200)
+    assert it.abandoned == ["shop/web-1"] and not it.due(1000)
+    it.look_at(Vitals(node("True")), time_at(61), 60)
+    assert it.abandoned == [] and it.leaving, "it lives again, and so do its pods"
+    it.look_at(Vitals(node("True"), "terminated"), time_at(62), 60)
+    assert it.abandoned == ["shop/web-1"]
+    it.see_gone(POD.uid)
+    assert it.abandoned == [], "after all somebody has told"
+
+
+def test_what_must_not_be_evicted_is_not_given_up_but_with_its_node() -> None:
+    it = drain((POD, Verdict(REFUSE, (Remark("unmanaged", "no controller"),))))
+    it.look_at(Vitals(node("Unknown")), time_at(1000), 60)
+    assert it.abandoned == [] and it.hopeless
+    it.node_gone()
+    assert it.abandoned == ["shop/web-1"]
+
+
+def test_who_was_waited_for_is_given_up_with_a_dead_node() -> None:
+    it = drain((POD, Verdict(EVICT, hold=Hold("completing", "a batch", until=10_000.0))))
+    assert it.leaving and it.only_waits
+    it.look_at(Vitals(node("Unknown")), time_at(60), 60)
+    assert it.abandoned == ["shop/web-1"]
 
 
 def test_the_result_names_what_is_in_the_way() -> None:
