@@ -18,8 +18,9 @@ description:
   - It may be repeated at any time. An instance that is gone already is a success, one that is on its way out is waited
     for, and one that an interrupted call has detached is finished.
   - Unless O(verify_drained=false), the pods of each instance's node are listed right before it is removed. Anything
-    but pods of DaemonSets, static pods and finished pods refuses that instance, unless the node is dead
-    (O(dead_node_timeout)). An instance that runs without a node of its provider ID is refused as well.
+    but pods of DaemonSets, static pods, finished pods and those that have opted out (C(evergreen.eks/drain=skip))
+    refuses that instance, unless the node is dead (O(dead_node_timeout)). An instance that runs without a node of its
+    provider ID is refused as well.
   - Calls that lower the desired capacity are sent once. After a failed or lost answer the membership is read again
     before another attempt, so that an instance is never counted twice.
 options:

@@ -289,7 +289,8 @@ nodes:
             - V(succeeded) or V(failed), as it ended by itself; V(gone), it is not there any more.
             - V(evicted), when its time was over or it was not protected any more.
             - V(released), it has opted out of the drain meanwhile.
-            - V(waiting), it is still waited for; V(overdue), its time is over, and it is still there.
+            - V(waiting), it is still waited for; V(overdue), its time is over, and it is still there; V(abandoned), it
+              was given up with its node.
           type: str
     blocked:
       description: Pods that are in the way.

@@ -412,7 +412,10 @@ class NodeDrain:
                 ({"pod": str(pod), "reason": verdict.reasons[0].reason} for pod, verdict in self.skipped.values()),
                 key=lambda entry: entry["pod"],
             ),
-            "waited": self.waits.records({departure.pod.uid for departure in leaving if departure.on_hold}),
+            "waited": self.waits.records(
+                on_hold={uid for uid, departure in self.departures.items() if departure.on_hold},
+                abandoned={uid for uid, departure in self.departures.items() if departure.abandoned},
+            ),
             "blocked": [departure.record(timestamp) for departure in leaving],
             "abandoned": self.abandoned,
             "volumes_pending": self.volumes,

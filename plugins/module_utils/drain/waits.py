@@ -19,6 +19,7 @@ SUCCEEDED, FAILED = "succeeded", "failed"  # the pod's own end
 GONE = "gone"
 EVICTED = "evicted"  # when its time was over, or nothing held it any more
 OVERDUE = "overdue"  # its time is over, and it is still there
+ABANDONED = "abandoned"  # it was given up with its node
 RELEASED = "released"  # it has opted out of the drain meanwhile
 
 
@@ -56,15 +57,23 @@ class Waits:
         if uid in self._waits and not self._waits[uid].outcome:
             self._waits[uid].outcome = EVICTED if evicted else GONE
 
-    def records(self, held: Collection[str]) -> list[dict[str, Any]]:
-        """The list C(waited) of the result, by name; C(held) are the UIDs of those that are waited for now."""
+    def records(self, on_hold: Collection[str], abandoned: Collection[str] = ()) -> list[dict[str, Any]]:
+        """The list C(waited) of the result, by name. By their UIDs: who is waited for now, and whom nobody can wait for
+        any more, because the node is dead."""
         records = [
             {
                 "pod": str(wait.pod),
                 "reason": wait.hold.reason,
                 "until": wait.hold.deadline,
-                "outcome": wait.outcome or (WAITING if wait.pod.uid in held else OVERDUE),
+                "outcome": wait.outcome or _standing(wait.pod.uid, on_hold, abandoned),
             }
             for wait in self._waits.values()
         ]
         return sorted(records, key=lambda record: record["pod"])
+
+
+def _standing(uid: str, on_hold: Collection[str], abandoned: Collection[str]) -> str:
+    """What is to be said of a pod that is still there."""
+    if uid in abandoned:
+        return ABANDONED
+    return WAITING if uid in on_hold else OVERDUE

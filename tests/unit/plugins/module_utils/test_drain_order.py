@@ -213,6 +213,7 @@ def test_a_pod_on_hold_is_not_stuck_until_that_is_over() -> None:
         (["over"], "overdue"),
         (["over", "evicted", "gone"], "evicted"),
         (["terminating", "gone"], "gone"),
+        (["node dies"], "abandoned"),
     ],
 )
 def test_what_came_of_a_pod_that_was_waited_for(happens: list[str], outcome: str) -> None:
@@ -223,6 +224,8 @@ def test_what_came_of_a_pod_that_was_waited_for(happens: list[str], outcome: str
             it.see_gone(FIRST.uid)
         elif event == "over":
             it.tell_time(100)
+        elif event == "node dies":
+            it.node_gone()
         elif event == "evicted":
             send(it, 100)
         elif event == "terminating":

@@ -113,6 +113,9 @@ def test_nothing_more_is_taken_away_while_the_floor_is_broken() -> None:
         (a_pod("done", phase="Succeeded"), False),
         (a_pod("crashed", phase="Failed"), False),
         (a_pod("starting", phase="Pending"), True),
+        (a_pod("skipped", annotations={"evergreen.eks/drain": "skip"}), False),
+        (a_pod("labelled", labels={"cluster.x-k8s.io/drain": "skip"}), False),
+        (a_pod("completing", annotations={"evergreen.eks/drain": "wait-completed"}), True),
     ],
 )
 def test_what_must_have_left_a_node_before_it_goes(pod: dict[str, Any], stays: bool) -> None:
