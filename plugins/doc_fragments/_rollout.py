@@ -74,4 +74,35 @@ options:
             than O(settings.lock_seconds), so that the lock of a dead run is taken over by the next.
         type: float
         default: 90
+      drain_on_timeout:
+        description:
+          - What becomes of a node that is not empty in time, see M(evergreen.eks.node_drain).
+          - V(carry) leaves it to the following waves. The last one, of such nodes only, is drained with V(fail).
+        type: str
+        choices: [fail, carry, escalate]
+        default: fail
+      drain_escalation:
+        description: The steps for V(escalate), see the option C(escalation) of M(evergreen.eks.node_drain).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          after:
+            description: How long after the node was taken in hand.
+            type: str
+            required: true
+          action:
+            description: What is done to the pod.
+            type: str
+            choices: [delete, delete_grace_1, force]
+            required: true
+          selector:
+            description: Label selector of the pods.
+            type: str
+            default: ''
+          budgets:
+            description: Whether pods under disruption budgets are left alone.
+            type: str
+            choices: [keep, overrule]
+            default: keep
 """

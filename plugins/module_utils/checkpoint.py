@@ -193,6 +193,7 @@ class HostProgress:
     finished: bool = False
     how: str = ""  # removed | vanished, once finished
     times: dict[str, str] = field(default_factory=dict)
+    carried: int = 0  # how often its drain came to no end in time, and was left to a following wave
 
 
 @dataclass
@@ -238,6 +239,11 @@ class Checkpoint:
             reason="invalid_input",
             remedy="Run the rollout from its beginning",
         )
+
+    def free_for(self, number: int) -> list[str]:
+        """The selected instances that are not finished and settled in no other wave than this one."""
+        elsewhere = {name for wave in self.waves if wave.number != number for name in wave.instances}
+        return [name for name in self.remaining if name not in elsewhere]
 
     def keep_the_rest(self) -> list[str]:
         """Give the run up: select nobody any more; answers the old instances that therefore stay."""

@@ -41,6 +41,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.scene import (
     unsteady,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.stale import why_stale
+from ansible_collections.evergreen.eks.plugins.module_utils.stragglers import planned
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
 
 LEFTOVERS = "marks that nobody needs any more are to be taken off"
@@ -250,9 +251,7 @@ def _sizes_before(scene: Scene, obligations: Obligations, own: int) -> dict[str,
 
 def _with_waves(rollout: Rollout, gathered: Gathered) -> Gathered:
     checkpoint = gathered.checkpoint
-    checkpoint.waves = plan.plan_waves(
-        checkpoint.waves, checkpoint.remaining, checkpoint.surge, checkpoint.unavailable, rollout.settings.canary
-    )
+    checkpoint.waves = planned(checkpoint, checkpoint.remaining, rollout.settings.canary)
     return gathered
 
 

@@ -83,6 +83,7 @@ def decide_marked(node: Node, wish: Wish, run: str = "", now: str = "") -> Chang
         run=run or marks.run,
         cordoned=marks.cordoned or cordons,
         since=now if cordons else marks.since or (now if wish.cordon else ""),
+        drained_since="" if cordons else marks.drained_since,
         labels=label_records,
         annotations=annotation_records,
         taints=taint_records,
@@ -99,6 +100,22 @@ def decide_marked(node: Node, wish: Wish, run: str = "", now: str = "") -> Chang
         unchanged="unchanged",
     )
     return replace(change, reason="foreign_cordon") if foreign else change
+
+
+def decide_taken_in_hand(node: Node, now: str) -> Change:
+    """How the Node remembers since when it is being drained, where it carries our marks: they come off with the cordon,
+    so that the next cordon begins anew. `now` is a timestamp."""
+    marks = read_node_marks(node)
+    known = marks.empty or marks.drained_since
+    annotations = {} if known else {MARKS: replace(marks, drained_since=now).dump()}
+    return _change(
+        node,
+        unschedulable=node.unschedulable,
+        labels={},
+        annotations=annotations,
+        taints={},
+        unchanged="unchanged",
+    )
 
 
 def decide_unmarked(node: Node) -> Change:

@@ -133,11 +133,13 @@ class NodeMarks:
     """What we put on one Node. The three maps are `{key: {"was": value or None, "set_to": value}}`.
 
     `since`: when it was cordoned for us, by the API server's clock; whatever is waited for on it counts from then.
+    `drained_since`: when a drain with an escalation took it in hand; the steps count from then.
     """
 
     run: str = ""
     cordoned: bool = False
     since: str = ""
+    drained_since: str = ""
     labels: Mapping[str, Any] = field(default_factory=dict)
     annotations: Mapping[str, Any] = field(default_factory=dict)
     taints: Mapping[str, Any] = field(default_factory=dict)
@@ -152,6 +154,7 @@ class NodeMarks:
             "run": self.run,
             "cordoned": self.cordoned,
             "since": self.since,
+            "drained_since": self.drained_since,
             "labels": dict(self.labels),
             "annotations": dict(self.annotations),
             "taints": dict(self.taints),
@@ -170,6 +173,7 @@ def read_node_marks(node: Node) -> NodeMarks:
             run=str(content.get("run", "")),
             cordoned=bool(content.get("cordoned", False)),
             since=str(content.get("since", "")),
+            drained_since=str(content.get("drained_since", "")),
             labels=_records(content.get("labels", {})),
             annotations=_records(content.get("annotations", {})),
             taints=_records(content.get("taints", {})),

@@ -252,11 +252,17 @@ def wave_sizes(remaining: int, surge: int, unavailable: int, canary: int) -> lis
 
 
 def plan_waves(
-    known: Sequence[Wave], remaining: Iterable[str], surge: int, unavailable: int, canary: int
+    known: Sequence[Wave],
+    remaining: Iterable[str],
+    surge: int,
+    unavailable: int,
+    canary: int,
+    carried: Collection[str] = (),
 ) -> list[Wave]:
     """The waves of this run: the finished ones of `known`, the interrupted one with who is left of it, then new ones.
 
-    The canary is only the first wave ever: once a wave has finished, the new configuration is proven.
+    The canary is only the first wave ever: once a wave has finished, the new configuration is proven. Those that were
+    `carried` go along with the new waves; they have one of their own only where nobody else is left.
     """
     left = set(remaining)
     finished = [wave for wave in known if wave.finished]
@@ -265,10 +271,19 @@ def plan_waves(
         Wave(wave.number, len(left & set(wave.instances)), tuple(i for i in wave.instances if i in left))
         for wave in interrupted
     ]
-    others = len(left) - sum(wave.size for wave in kept)
+    free = left - {instance for wave in kept for instance in wave.instances}
+    stragglers = free & set(carried)
     start = max([wave.number for wave in finished + kept], default=0)
-    sizes = wave_sizes(others, surge, unavailable, 0 if finished or kept else canary)
+    sizes = wave_sizes(len(free - stragglers), surge, unavailable, 0 if finished or kept else canary)
+    if stragglers and not sizes:
+        sizes = [len(stragglers)]
     return finished + kept + [Wave(start + index, size) for index, size in enumerate(sizes, 1)]
+
+
+def size_with_stragglers(size: int, stragglers: int, others: int, step: int) -> int:
+    """How many are in a wave that was planned for `size`: all that were carried into it, and of the `others` as many as
+    there is room for. A carried node is cordoned: it takes one of the `step` places of surge and unavailable."""
+    return stragglers + max(0, min(size, others, step - stragglers))
 
 
 def wave_needs(

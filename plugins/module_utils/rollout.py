@@ -20,6 +20,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     DepartureMark,
     Marks,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import FAIL, read_steps
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     GroupNotFound,
@@ -68,12 +69,14 @@ class Settings:
     lock: bool = True
     lock_seconds: float = 60
     lock_wait: float = 90
+    drain_on_timeout: str = FAIL
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], poll_seconds: float) -> Settings:
         """From the option `settings`. Raises InvalidInput for what cannot be meant, before anything is asked."""
         plan.parse_amount(raw["max_surge"], "max_surge")
         plan.parse_amount(raw["max_unavailable"], "max_unavailable")
+        read_steps(raw["drain_on_timeout"], raw["drain_escalation"])
         return cls(
             selection=plan.parse_selection(raw["select"]),
             max_surge=raw["max_surge"],
@@ -87,6 +90,7 @@ class Settings:
             lock=raw["lock"],
             lock_seconds=raw["lock_seconds"],
             lock_wait=raw["lock_wait"],
+            drain_on_timeout=raw["drain_on_timeout"],
         )
 
 

@@ -9,6 +9,11 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import (
+    ESCALATION_OPTION,
+    FAIL,
+    ON_TIMEOUT,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import PROCESSES
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
@@ -57,6 +62,8 @@ def rollout_argument_spec(**own: Any) -> dict[str, Any]:
                 "lock": {"type": "bool", "default": True},
                 "lock_seconds": {"type": "float", "default": 60},
                 "lock_wait": {"type": "float", "default": 90},
+                "drain_on_timeout": {"type": "str", "default": FAIL, "choices": list(ON_TIMEOUT)},
+                "drain_escalation": ESCALATION_OPTION,
             },
         },
         **own,

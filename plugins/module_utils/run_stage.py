@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Mapping
 
-from ansible_collections.evergreen.eks.plugins.module_utils import baking, ending, going_back, hooks, stages
+from ansible_collections.evergreen.eks.plugins.module_utils import (
+    baking,
+    ending,
+    going_back,
+    hooks,
+    stages,
+    stragglers,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_of
@@ -25,8 +32,9 @@ from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
-IN_A_WAVE = {"bake": baking.bake, "scale_up": stages.scale_up, "cordon": stages.cordon, "detach": stages.detach}
+IN_A_WAVE = {"bake": baking.bake, "scale_up": stages.scale_up, "cordon": stages.cordon}
 OF_THE_RUN = {
+    "further_waves": stragglers.further_waves,
     "surplus": stages.surplus,
     "give_up": stages.give_up,
     "abandon": going_back.abandon,
@@ -46,6 +54,8 @@ def enter(params: dict[str, Any], call: Call) -> dict[str, Any]:
     stage = params["stage"]
     if stage == "reserve":
         answer = stages.reserve(rollout, {name: params[name] for name in ("operator", "awx_job_id")})
+    elif stage == "detach":
+        answer = stages.detach(rollout, params["wave"], params["carried"])
     elif stage in IN_A_WAVE:
         answer = IN_A_WAVE[stage](rollout, params["wave"])
     else:

@@ -22,6 +22,12 @@ from urllib.parse import quote
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.completion import THEN, Completions
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import (
+    FAIL,
+    ON_TIMEOUT,
+    normal_step,
+    read_steps,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import FORMS as ORDER_FORMS
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import parse_order
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
@@ -47,8 +53,8 @@ class Variable:
     """One variable: C(eks_<name>) in a playbook, C(rollout_<name>) in the role, C(<name>) in a group's entry."""
 
     name: str
-    # text, flag, count, seconds, number, amount, words, names, files, gates, ignored, selection, completion, order,
-    # folder, and of the playbooks alone groups, options
+    # text, flag, count, seconds, number, amount, words, names, files, gates, ignored, selection, escalation,
+    # completion, order, folder, and of the playbooks alone groups, options
     kind: str
     default: Any = None
     minimum: float = 0
@@ -69,6 +75,8 @@ ROLE_VARIABLES = (
     Variable("drain_timeout", "seconds", 900, per_group=True),
     Variable("volume_timeout", "seconds", 300, per_group=True),
     Variable("dead_node_timeout", "seconds", 60, per_group=True),
+    Variable("drain_on_timeout", "text", FAIL, choices=ON_TIMEOUT, per_group=True),
+    Variable("drain_escalation", "escalation", (), per_group=True),
     Variable("max_parallel_drains", "count", 10, minimum=1, per_group=True),
     Variable("ready_timeout", "seconds", 1200, per_group=True),
     Variable("delete_emptydir_data", "flag", False, per_group=True),
@@ -155,6 +163,7 @@ class Request:
                 f"max_surge and max_unavailable of node group {asg_name} are both 0, so no node could ever be replaced",
                 remedy="Allow at least one extra (eks_max_surge) or one missing instance (eks_max_unavailable)",
             )
+        read_steps(values["drain_on_timeout"], values["drain_escalation"])
         return {f"{ROLE_PREFIX}{variable.name}": values[variable.name] for variable in ROLE_VARIABLES}
 
 
@@ -223,6 +232,7 @@ def read_value(variable: Variable, value: Any, label: str) -> Any:
         "selection": _selection,
         "completion": _completion,
         "order": _order,
+        "escalation": _escalation,
         "folder": _folder,
     }
     try:
@@ -510,6 +520,18 @@ def _order(_variable: Variable, value: Any) -> Any:
     except InvalidInput:
         raise _Unfit(ORDER_FORMS) from None
     return _parsed(raw) if isinstance(raw, str) and raw.startswith("[") else raw
+
+
+def _escalation(_variable: Variable, value: Any) -> list[dict[str, Any]]:
+    """The steps as the role's argument specification wants them; what they mean is checked with on_timeout."""
+    steps = _parsed(value) if isinstance(value, str) else value
+    expected = "a list of steps such as {after: 30m, action: delete, selector: tier=batch, budgets: keep}"
+    try:
+        return [normal_step(step) for step in steps]
+    except InvalidInput as error:
+        raise _Unfit(f"{expected}; {error}") from None
+    except (TypeError, AttributeError):
+        raise _Unfit(expected) from None
 
 
 def _folder(variable: Variable, value: Any) -> str:

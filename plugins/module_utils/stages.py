@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from ansible_collections.evergreen.eks.plugins.module_utils import plan, zones
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
@@ -42,6 +42,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, look, refuse_refreshed
 from ansible_collections.evergreen.eks.plugins.module_utils.stopping import heed, leftover
+from ansible_collections.evergreen.eks.plugins.module_utils.stragglers import (
+    carry,
+    on_timeout,
+    stragglers_last,
+    with_stragglers,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, Journal, wait_until
 
 
@@ -186,30 +192,36 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
     heed_stop_request(rollout, checkpoint, wave)
     _same_target_for(standing, wave)
     if not wave.instances:
-        free = [name for name in checkpoint.remaining if not _in_another_wave(checkpoint, name, number)]
-        ahead = [later.size for later in checkpoint.waves if not later.finished and later.number >= number]
-        chosen = plan.choose(scene.hosts, free, checkpoint.ledger.held, ahead, scene.group.zones)
-        wave = replace(wave, instances=tuple(chosen))
+        size = with_stragglers(checkpoint, wave).size
+        ahead = [later.size for later in checkpoint.waves if not later.finished and later.number > number]
+        free = checkpoint.free_for(number)
+        chosen = plan.choose(scene.hosts, free, checkpoint.ledger.held, [size, *ahead], scene.group.zones)
+        wave = replace(wave, size=size, instances=tuple(chosen))
         checkpoint.replace_wave(wave)
-    victims = _victims(checkpoint, wave)
+    victims = stragglers_last(checkpoint, _victims(checkpoint, wave))
     for name in victims:
         checkpoint.hosts[name].wave = number
     _reached(rollout, checkpoint, victims, "cordon")
     rollout.save(checkpoint, scene)
+    too_many = _is_surplus(checkpoint, wave)
     return {
         "changed": True,
         "instance_ids": victims,
         "new_instance_ids": _unmarked_newcomers(checkpoint, scene),
         "floor": _floor(standing),
+        "surplus": too_many,
+        "on_timeout": on_timeout(rollout.settings.drain_on_timeout, checkpoint, victims, too_many),
         **_wave_facts(checkpoint, wave),
     }
 
 
-def detach(rollout: Rollout, number: int) -> dict[str, Any]:
-    """Mark who leaves the group, and whether desired capacity goes down with it: in the end as many as we hold."""
+def detach(rollout: Rollout, number: int, carried: Sequence[str] = ()) -> dict[str, Any]:
+    """Mark who leaves the group, and whether desired capacity goes down with it: in the end as many as we hold.
+
+    Those that were not drained in time are `carried` into the next wave."""
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
-    wave = checkpoint.wave(number)
+    wave = carry(rollout, checkpoint, checkpoint.wave(number), carried)
     victims = _victims(checkpoint, wave)
     counting = {host.instance_id for host in scene.counting}
     strong = [name for name in victims if name in counting]
@@ -316,8 +328,8 @@ def _protected_before(protected: bool, checkpoint: Checkpoint, resumed: bool) ->
 def _left(checkpoint: Checkpoint, wave: Wave) -> list[str]:
     """The instances of this wave that are still to go; before it is settled, all that are in no wave."""
     if wave.instances:
-        return [name for name in wave.instances if not checkpoint.hosts[name].finished]
-    return [name for name in checkpoint.remaining if not _in_another_wave(checkpoint, name, wave.number)]
+        return _victims(checkpoint, wave)
+    return checkpoint.free_for(wave.number)
 
 
 def _victims(checkpoint: Checkpoint, wave: Wave) -> list[str]:
@@ -336,10 +348,6 @@ def heed_stop_request(rollout: Rollout, checkpoint: Checkpoint, wave: Wave) -> N
         heed(rollout.store, f"wave {wave.number} of {len(checkpoint.waves)}")
 
 
-def _in_another_wave(checkpoint: Checkpoint, instance_id: str, number: int) -> bool:
-    return any(instance_id in wave.instances for wave in checkpoint.waves if wave.number != number)
-
-
 def _resize(standing: Standing, number: int) -> Resize:
     sizes = _sizes(standing, number)
     return Resize(sizes.desired_capacity, sizes.max_size, sizes.surge)
@@ -348,7 +356,7 @@ def _resize(standing: Standing, number: int) -> Resize:
 def _sizes(standing: Standing, number: int) -> Sizes:
     """What this wave needs, as things are now."""
     checkpoint, group = standing.checkpoint, standing.scene.group
-    wave = checkpoint.wave(number)
+    wave = with_stragglers(checkpoint, checkpoint.wave(number))
     return plan.wave_needs(
         standing.scene.hosts,
         wave,

@@ -18,7 +18,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.holder import RunInP
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, names, take_up
 
 # What is known of an instance by the last stage that it has reached.
-IN_WORDS = {"cordon": "cordoned", "detach": "leaving"}
+IN_WORDS = {"cordon": "cordoned", "detach": "leaving", "carried": "cordoned, not drained in time"}
 UNREADABLE = "How far it came stands in its checkpoint, which cannot be read now."
 NO_RECORD = "The unfinished run has no checkpoint here; what it took stands in the tags of the group and its instances."
 NOTHING_LEFT = "All that it took is put back."

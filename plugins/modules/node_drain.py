@@ -31,7 +31,7 @@ description:
     all budgets are watched, and what one does not allow now is not asked for until its status has changed. Only when
     nothing has been heard of it for twelve times O(poll_seconds) it is tried once all the same."
   - When its pods are gone, a node is drained as soon as their volumes are detached (O(volume_timeout)).
-  - A time-out is a failure, and names the pods and what is in their way.
+  - A time-out is a failure (see O(on_timeout)), and names the pods and what is in their way.
   - A pod that has been in the way for six times O(poll_seconds) is diagnosed, in the journal and for the result, and
     told again when what is in its way has become something else. For that the budgets and the pods of its namespace are
     listed, once for all pods that are blocked there.
@@ -77,6 +77,57 @@ options:
       - The volumes of a node that is not Ready are not waited for.
     type: float
     default: 60
+  on_timeout:
+    description:
+      - What becomes of a node that is not empty when its O(timeout) is over, or that cannot be emptied while things
+        are as they are.
+      - V(fail), the module fails. V(carry), it does not for that reason, and names the node in RV(carried), to be
+        drained again later; the node stays cordoned. V(escalate), the steps of O(escalation) are taken, each in its
+        time, and the node is only given up once none of them can help any more.
+    type: str
+    choices: [fail, carry, escalate]
+    default: fail
+  escalation:
+    description:
+      - What is done, with O(on_timeout=escalate), about pods that evictions do not move. None of it is done that is not
+        written here.
+      - A step is taken for each pod that its selector selects, that should leave, and whose eviction was refused, or
+        that was asked to stop and has not. Of several that are due for a pod the last counts, and none is taken twice
+        for it. Pods that must not be evicted, or that are waited for until they are done, are never touched.
+      - Who was touched is listed in C(forced).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      after:
+        description:
+          - How long after the node was taken in hand, as seconds or as a duration such as V(20m).
+          - That moment is written on a node that carries our marks (see M(evergreen.eks.node_cordon)), so that a drain
+            that was killed and is run again goes on counting. On another node it counts from the beginning of the call.
+        type: str
+        required: true
+      action:
+        description:
+          - V(delete), the pod is deleted, with the time to stop that it has itself, or O(grace_period). No budget is
+            asked for that.
+          - V(delete_grace_1), it is given 1 second to stop, also where it was asked to stop before.
+          - V(force), the API server forgets it at once, also while it still runs. Only for a pod that was asked to stop
+            and whose time to do so is over; an earlier step must delete the same pods.
+        type: str
+        choices: [delete, delete_grace_1, force]
+        required: true
+      selector:
+        description: Label selector of the pods, as for C(kubectl -l); without it all that should leave.
+        type: str
+        default: ''
+      budgets:
+        description:
+          - V(keep), a pod that a PodDisruptionBudget selects is not touched by this step, nor is one whose budgets
+            cannot be read.
+          - V(overrule), it is, whatever its budget says.
+        type: str
+        choices: [keep, overrule]
+        default: keep
   max_parallel:
     description: How many nodes are drained at the same time.
     type: int
@@ -182,6 +233,8 @@ notes:
     allow them. C(list) and C(watch) on C(volumeattachments.storage.k8s.io) tell which volumes are attached, C(get) on
     C(persistentvolumeclaims) which of them are those of pods that stay. Without these verbs the module works, tries
     more, says less, and does not wait for volumes."
+  - "With O(escalation) needs the RBAC verbs C(delete) on C(pods) and C(patch) on C(nodes), too, and C(list) on
+    C(poddisruptionbudgets.policy), without which no step with C(budgets=keep) is taken."
   - "Needs the IAM action C(autoscaling:DescribeAutoScalingGroups) for O(asg_name). With C(ec2:DescribeInstances) it
     knows when the instance of a node that is not Ready has ended."
 seealso:
@@ -219,6 +272,29 @@ EXAMPLES = r"""
       - selector: tier=database
     order_timeout: 10m
 
+- name: Drain a node; pods of batch jobs are deleted after half an hour, others never
+  evergreen.eks.node_drain:
+    cluster_name: production
+    nodes: [ip-10-0-1-23.eu-central-1.compute.internal]
+    timeout: 900
+    on_timeout: escalate
+    escalation:
+      - after: 30m
+        action: delete
+        selector: tier=batch
+      - after: 40m
+        action: delete_grace_1
+        selector: tier=batch
+        budgets: overrule
+
+- name: Drain what can be drained in ten minutes, and go on with the rest later
+  evergreen.eks.node_drain:
+    cluster_name: production
+    instance_ids: "{{ old_instance_ids }}"
+    timeout: 600
+    on_timeout: carry
+  register: drained
+
 - name: See what a drain would meet
   evergreen.eks.node_drain:
     cluster_name: production
@@ -232,6 +308,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+carried:
+  description: With O(on_timeout=carry) the nodes that are not drained, as they were named, by node or by instance.
+  returned: success
+  type: list
+  elements: str
 nodes:
   description: What became of each node, by its name; also when the module fails.
   returned: always
@@ -431,6 +512,27 @@ nodes:
       description: PersistentVolumes of pods that are gone which were still attached when O(volume_timeout) was over.
       type: list
       elements: str
+    forced:
+      description: What steps of O(escalation) were taken here, in this order.
+      type: list
+      elements: dict
+      contains:
+        pod:
+          description: The pod, as C(namespace/name).
+          type: str
+        uid:
+          description: Its UID.
+          type: str
+        action:
+          description: V(delete), V(delete_grace_1) or V(force).
+          type: str
+        after:
+          description: The seconds that the step was written for.
+          type: int
+        budgets:
+          description: The disruption budgets that select the pod and were overruled.
+          type: list
+          elements: str
     warnings:
       description:
         - What should be known about pods that leave, with C(pod), C(reason) and C(message).
@@ -455,6 +557,7 @@ nodes:
       blocked: []
       abandoned: []
       volumes_pending: []
+      forced: []
       warnings: []
       seconds: 23.4
     ip-10-0-2-45.eu-central-1.compute.internal:
@@ -492,6 +595,7 @@ nodes:
           unready_total: 0
       abandoned: []
       volumes_pending: []
+      forced: []
       warnings: []
       seconds: 900.2
 reason:
@@ -513,9 +617,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import InstanceStates
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.engine import Drain
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import (
+    CARRY,
+    ESCALATION_OPTION,
+    FAIL,
+    ON_TIMEOUT,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Request, plan_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.rehearsal import rehearse
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import Report, failure, warnings_of
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import Report, carried, failure, warnings_of
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, kubernetes_argument_spec
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import ReadyFloor
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import (
@@ -537,6 +647,8 @@ def main() -> None:
                 timeout={"type": "float", "default": 900},
                 volume_timeout={"type": "float", "default": 300},
                 dead_node_timeout={"type": "float", "default": 60},
+                on_timeout={"type": "str", "default": FAIL, "choices": list(ON_TIMEOUT)},
+                escalation=ESCALATION_OPTION,
                 max_parallel={"type": "int", "default": 10},
                 delete_emptydir_data={"type": "bool", "default": False},
                 evict_unmanaged={"type": "bool", "default": False},
@@ -580,8 +692,9 @@ def drain_nodes(request: Request, aws: Aws, client: KubernetesClient, call: Call
         forbidden = failure(nodes, changed=False)
         warnings = [f"As things are now: {forbidden}"] if forbidden else []
         changed = not plan.refused and any(entry["evicted"] for entry in nodes.values())
-        return {"changed": changed, "nodes": nodes, "warnings": warnings}
+        return {"changed": changed, "nodes": nodes, "carried": [], "warnings": warnings}
 
+    passed_on: list[str] = []
     if plan.refused or plan.not_cordoned:
         error = failure(Report(plan, call).refused(), changed=False)
         changed, nodes, warnings = False, {}, []
@@ -591,10 +704,21 @@ def drain_nodes(request: Request, aws: Aws, client: KubernetesClient, call: Call
         drain = Drain(request, plan, client, instances, floor, call)
         nodes, changed = drain.run(), drain.changed
         warnings = drain.warnings + warnings_of(nodes)
-        error = failure(nodes, changed)
+        passed_on = carried(nodes) if request.on_timeout == CARRY else []
+        error = failure(nodes, changed, passed_on)
     if error:
         raise error
-    return {"changed": changed, "nodes": nodes, "warnings": warnings}
+    return {
+        "changed": changed,
+        "nodes": nodes,
+        "carried": as_named(request, nodes, passed_on),
+        "warnings": warnings,
+    }
+
+
+def as_named(request: Request, nodes: dict[str, Any], names: list[str]) -> list[str]:
+    """These nodes, by instance where the instances were named."""
+    return [nodes[name]["instance_id"] if request.instance_ids else name for name in names]
 
 
 if __name__ == "__main__":

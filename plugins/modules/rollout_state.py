@@ -27,6 +27,7 @@ options:
       - V(bake) lets the canary stand for O(settings.canary_bake_seconds), where this is the wave after it.
       - V(scale_up) announces the sizes that the wave needs, sets them, and answers how many nodes are to be Ready then.
       - V(cordon) settles who is in the wave. V(detach) marks who leaves, with and without a decrement.
+      - V(further_waves) plans the waves that are needed because nodes were carried.
       - V(surplus) makes one more wave of what is held although no old node is left. V(give_up) keeps the old nodes.
       - V(restore) answers how many nodes are to be Ready in the end. V(sizes_back) puts the sizes back and answers what
         else is to be put back. V(finished) proves that all is back, takes our tags off, and archives
@@ -44,6 +45,7 @@ options:
       - scale_up
       - cordon
       - detach
+      - further_waves
       - surplus
       - give_up
       - abandon
@@ -55,6 +57,11 @@ options:
   wave:
     description: Number of the wave, for V(bake), V(scale_up), V(cordon) and V(detach).
     type: int
+  carried:
+    description: Those instances of the wave that were not drained in time and are left to the next wave, for V(detach).
+    type: list
+    elements: str
+    default: []
   failed_stage:
     description: Where the run stopped, for V(failed); the task that failed, for V(hook_failed).
     type: str
@@ -189,6 +196,19 @@ floor:
   description: Ready, schedulable members that must remain.
   returned: stage=scale_up, stage=cordon or stage=detach
   type: int
+surplus:
+  description: Whether this wave is of instances that the run launched and the group has too many.
+  returned: stage=cordon
+  type: bool
+on_timeout:
+  description: What is to become of a node of this wave that is not drained in time, V(fail), V(carry) or V(escalate).
+  returned: stage=cordon
+  type: str
+ahead:
+  description: The numbers of the waves to come.
+  returned: stage=further_waves
+  type: list
+  elements: int
 processes:
   description: The processes to suspend, or at V(sizes_back) to resume.
   returned: stage=reserve or stage=sizes_back
@@ -306,7 +326,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.run_stage import ent
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, failures_reported
 
 STAGES = [
-    *("reserve", "bake", "scale_up", "cordon", "detach", "surplus"),
+    *("reserve", "bake", "scale_up", "cordon", "detach", "further_waves", "surplus"),
     *("give_up", "abandon", "restore", "sizes_back", "finished", "failed", "hook_failed"),
 ]
 
@@ -316,6 +336,7 @@ def main() -> None:
         argument_spec=rollout_argument_spec(
             stage={"type": "str", "required": True, "choices": STAGES},
             wave={"type": "int"},
+            carried={"type": "list", "elements": "str", "default": []},
             failed_stage={"type": "str", "default": ""},
             cause={"type": "str", "default": ""},
             cause_reason={"type": "str", "default": ""},

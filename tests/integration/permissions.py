@@ -18,6 +18,7 @@ PERMISSIONS = Path(__file__).resolve().parents[2] / "docs" / "permissions"
 # What only one store needs is named so.
 STATEMENTS_FOR_S3 = "CheckpointsInS3"
 ROLE_FOR_CONFIG_MAPS = "evergreen-eks-checkpoints"
+ROLE_FOR_ESCALATION = "evergreen-eks-escalation"
 
 
 def granted_actions(store: str = "file") -> set[str]:
@@ -31,7 +32,7 @@ def granted_actions(store: str = "file") -> set[str]:
     }
 
 
-def granted_rules(store: str = "file") -> list[dict[str, Any]]:
+def granted_rules(store: str = "file", *, escalation: bool = False) -> list[dict[str, Any]]:
     """The rules of all roles for this store, each with the ``namespace`` that it is limited to ("" for none)."""
     items = yaml.safe_load((PERMISSIONS / "rbac.yml").read_text(encoding="utf-8"))["items"]
     return [
@@ -39,15 +40,16 @@ def granted_rules(store: str = "file") -> list[dict[str, Any]]:
         for item in items
         if item["kind"] in ("ClusterRole", "Role")
         and (store == "configmap" or item["metadata"]["name"] != ROLE_FOR_CONFIG_MAPS)
+        and (escalation or item["metadata"]["name"] != ROLE_FOR_ESCALATION)
         for rule in item["rules"]
     ]
 
 
-def granted_verbs(store: str = "file") -> set[tuple[str, str, str, str]]:
+def granted_verbs(store: str = "file", *, escalation: bool = False) -> set[tuple[str, str, str, str]]:
     """(verb, API group, resource, subresource) of all rules, wherever they hold."""
     return {
         (verb, group, *(resource.split("/") + [""])[:2])
-        for rule in granted_rules(store)
+        for rule in granted_rules(store, escalation=escalation)
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -72,9 +74,9 @@ class Asked:
     verbs: set[tuple[str, str, str, str]] = field(default_factory=set)
 
 
-def grant_only_what_is_documented(world: World, store: str = "file") -> Asked:
+def grant_only_what_is_documented(world: World, store: str = "file", *, escalation: bool = False) -> Asked:
     """From now on the collection may do in this world what the documents say, and nothing else."""
-    actions, verbs, asked = granted_actions(store), granted_verbs(store), Asked()
+    actions, verbs, asked = granted_actions(store), granted_verbs(store, escalation=escalation), Asked()
 
     def documented_action(author: str, action: str) -> bool:
         if author != "evergreen":

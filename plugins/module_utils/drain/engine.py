@@ -19,12 +19,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
-from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
+from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers, forcing
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer, read_answer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Blocked
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import DEAD_GRACE, InstanceStates, Vitals
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import CARRY, Ladder, Step
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.feeds import (
     BudgetFeed,
@@ -33,7 +34,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.feeds import (
     VolumeFeed,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.flow import EVICTIONS_AT_ONCE, Flow
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.forcing import Forcer, Outcome
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import PATIENCE_LOOKS, Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Plan, Request
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import (
@@ -66,6 +68,8 @@ class Course:
     drain: NodeDrain
     began: float
     node_due: float
+    ladder: Ladder
+    seen_at: float = 0.0  # when its pods were last in sight
     deadline: Deadline | None = None
     last_look: Deadline | None = None
     wake_at: float = 0.0  # when to tend to it without news
@@ -149,6 +153,7 @@ class Drain:
         self._explainer = Explainer(self._client.once)  # what fails now is read again in the next look
         self._explaining = False
         self._explained_at = 0.0
+        self._forcer = Forcer(self._client, call, request.grace_period, request.poll_seconds)
 
     def run(self) -> dict[str, dict[str, Any]]:
         """Drain; answers the result of each node, drained or not. Raises EvergreenError, with the results so far as
@@ -188,7 +193,14 @@ class Drain:
             drain = self._waiting.popleft()
             in_hand += 1
             now, patience = self._clock.now(), self._call.patience(self._request.poll_seconds)
-            course = Course(drain, began=now, node_due=now + (self._node_interval if drain.node.is_ready else 0))
+            course = Course(
+                drain,
+                began=now,
+                # Where there are steps, when it was first taken in hand stands on the Node.
+                node_due=now + (self._node_interval if drain.node.is_ready and not self._request.steps else 0),
+                ladder=Ladder(self._request.steps, now, self._request.poll_seconds),
+                seen_at=now,
+            )
             course.grant(self._clock, self._request.timeout, patience)
             version = self._plan.versions[drain.node.name]
             if now - self._plan.made_at > self._request.poll_seconds:
@@ -217,13 +229,16 @@ class Drain:
         """Whatever is due for this node; sets when to come back without news."""
         now, drain = self._clock.now(), course.drain
         drain.tell_time(now)
-        if drain.only_waits:
+        if drain.only_waits and self._request.on_timeout != CARRY:
             course.grant(self._clock, self._request.timeout, self._call.patience(self._request.poll_seconds))
-        late = course.deadline.expired()
+        expired, hope = course.deadline.expired(), self._hope(course, now)
+        late = expired and not hope
         course.wake_at = now + self._request.poll_seconds
-        if not late:
+        if not expired:
             course.wake_at = min(course.wake_at, now + course.deadline.remaining())
+        if not late:
             self._send_evictions(course, now)
+            self._force_pods(course, now)
         if now >= course.node_due and not course.reading_node:
             course.reading_node = True
             self._read(self._read_node, course)
@@ -242,7 +257,7 @@ class Drain:
             elif not course.confirming:
                 course.confirming = True
                 self._read(self._confirm, course)
-        elif drain.hopeless:
+        elif drain.hopeless and not hope:
             self._finish(course, BLOCKED)
         elif late and (drain.settled(now) or course.last_look.expired()):
             self._finish(course, TIMEOUT)
@@ -250,6 +265,12 @@ class Drain:
             next_due = drain.next_due()
             if next_due is not None and next_due > now:
                 course.wake_at = min(course.wake_at, next_due)
+
+    def _hope(self, course: Course, now: float) -> bool:
+        """Whether a step of the escalation may still help. An outage is waited out for as long as we are patient."""
+        course.seen_at = now if course.drain.fresh else course.seen_at
+        in_sight = now - course.seen_at < self._call.patience(self._request.poll_seconds)
+        return in_sight and course.ladder.helps(course.drain.leaving, now)
 
     def _send_evictions(self, course: Course, now: float) -> None:
         due = course.drain.due(now)
@@ -273,6 +294,15 @@ class Drain:
             self._finish(course, DRAINED)
         elif course.detaching is None:
             course.detaching = self._volumes.begin(course.drain, self._request.volume_timeout, course.wake)
+
+    def _force_pods(self, course: Course, now: float) -> None:
+        """Take the steps of the escalation that are due, each for one pod. The floor holds for them, too."""
+        due = course.ladder.due(course.drain.leaving, now) if course.drain.fresh else []
+        if not due or not self._floor_holds(now):
+            return
+        for departure, step in due:
+            departure.sending = True
+            self._evictions.submit(self._force, course, departure, step)
 
     def _receive(self) -> None:
         """Wait for news, no longer than until something is due, and take in all that has come."""
@@ -327,7 +357,7 @@ class Drain:
         self._reads.shutdown(cancel_futures=True)
         while not self._inbox.empty():
             learn, news = self._inbox.get()
-            if learn == self._answered:
+            if learn in (self._answered, self._forced):
                 with contextlib.suppress(EvergreenError):
                     learn(*news)
 
@@ -366,6 +396,26 @@ class Drain:
             self._report.blocked(course.drain, departure)
         if answer.next == answers.FATAL and error is not None:
             raise error
+
+    def _forced(self, course: Course, departure: Departure, step: Step, outcome: Outcome) -> None:
+        now = self._clock.now()
+        departure.sending = False
+        course.wake()
+        if outcome.kind == forcing.TAKEN:
+            course.ladder.taken(departure, step, now)
+            course.drain.forced.append(outcome.record)
+            departure.not_before = now + PATIENCE_LOOKS * self._request.poll_seconds
+            self._report.changed = True
+        elif outcome.kind == forcing.SPARED:
+            course.ladder.spared(departure, step, now)
+            self._report.spared(course.drain, departure, step.action, outcome.message)
+        else:
+            course.ladder.troubled(departure, step, now)
+
+    def _in_hand_for(self, course: Course, seconds: float | None) -> None:
+        if seconds is not None:
+            course.ladder.began = min(course.began, self._clock.now() - seconds)
+            course.wake()
 
     def _saw_node(self, course: Course, vitals: Vitals | None) -> None:
         """The Node as it is now; None: there is none any more."""
@@ -454,6 +504,12 @@ class Drain:
         except Exception as error:
             self._post(self._fail, error)
 
+    def _force(self, course: Course, departure: Departure, step: Step) -> None:
+        try:
+            self._post(self._forced, course, departure, step, self._forcer.take(departure.pod, step))
+        except Exception as error:
+            self._post(self._fail, error)
+
     def _read_node(self, course: Course) -> None:
         try:
             with _passing_trouble():
@@ -461,6 +517,8 @@ class Drain:
                 asks = node is not None and not node.is_ready
                 state = self._instances.state_of(node.instance_id) if asks else ""
                 self._post(self._saw_node, course, Vitals(node, state) if node else None)
+                if node and self._request.steps:
+                    self._post(self._in_hand_for, course, forcing.seconds_in_hand(self._client, node))
         finally:
             self._post(self._node_was_read, course)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.completion import Completions, Times
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import Step, read_steps
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import Policy, judge
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.order import Order, parse_order
@@ -50,6 +51,8 @@ class Request:
     poll_seconds: float
     volume_timeout: float
     dead_node_timeout: float
+    on_timeout: str
+    steps: tuple[Step, ...]
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Request:
@@ -86,6 +89,8 @@ class Request:
             poll_seconds=params["poll_seconds"],
             volume_timeout=params["volume_timeout"],
             dead_node_timeout=params["dead_node_timeout"],
+            on_timeout=params["on_timeout"],
+            steps=read_steps(params["on_timeout"], params["escalation"]),
         )
 
 
@@ -172,6 +177,7 @@ def _gone(instance_id: str, reason: str, message: str) -> dict[str, Any]:
         "blocked": [],
         "abandoned": [],
         "volumes_pending": [],
+        "forced": [],
         "warnings": [],
         "seconds": 0.0,
     }

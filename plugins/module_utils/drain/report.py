@@ -47,6 +47,7 @@ class Report:
         self._begun: dict[str, float] = {}
         self._outcomes: dict[str, str] = {}  # UID -> the last that was told of a pod that is waited for
         self._ended: dict[str, tuple[str, float]] = {}
+        self._spared: set[tuple[str, str]] = set()
         self._next_heartbeat = call.clock.now() + HEARTBEAT_SECONDS
         self.changed = False
 
@@ -93,6 +94,13 @@ class Report:
                 until=wait.hold.deadline,
                 outcome=wait.outcome or WAITING,
             )
+
+    def spared(self, drain: NodeDrain, departure: Departure, action: str, why: str) -> None:
+        """A step of the escalation was due for a pod, and was not taken; said once."""
+        if (departure.pod.uid, action) not in self._spared:
+            self._spared.add((departure.pod.uid, action))
+            fields = {"node": drain.node.name, "pod": str(departure.pod), "uid": departure.pod.uid, "action": action}
+            self._write("pod_spared", f"{departure.pod} is not forced ({action}): {why}", **fields)
 
     def out_of_sight(self, drain: NodeDrain, why: str) -> None:
         text = f"the pods of {drain.node.name} are out of sight, nothing is evicted there for now: {why}"
@@ -222,9 +230,16 @@ def warnings_of(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def failure(nodes: Mapping[str, Mapping[str, Any]], changed: bool) -> EvergreenError | None:
-    """The error for results in which a node is not drained; None when all are."""
-    undrained = {name: entry for name, entry in nodes.items() if not entry["drained"]}
+def carried(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The nodes that were tried and are not empty: with C(on_timeout=carry) somebody else goes on with them."""
+    return [name for name, entry in nodes.items() if entry["reason"] in (BLOCKED, TIMEOUT)]
+
+
+def failure(
+    nodes: Mapping[str, Mapping[str, Any]], changed: bool, passed_on: Sequence[str] = ()
+) -> EvergreenError | None:
+    """The error for results in which a node is not drained, nor ``passed_on``; None when there is none."""
+    undrained = {name: entry for name, entry in nodes.items() if not entry["drained"] and name not in passed_on}
     if not undrained:
         return None
     reasons = [entry["reason"] for entry in undrained.values()]

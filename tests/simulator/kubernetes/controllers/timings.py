@@ -13,6 +13,7 @@ from typing import Any
 STARTS_AFTER = "simulator/starts-after"  # from being bound, with its volumes attached, until its containers run
 READY_AFTER = "simulator/ready-after"  # from running until Ready; "never" = a pod that does not get Ready
 STOPS_AFTER = "simulator/stops-after"  # from SIGTERM until the processes end; "never" = ignores SIGTERM
+HANGS = "simulator/hangs"  # "true": its processes wait for a device that is gone, not even SIGKILL ends them
 CRASHES_AFTER = "simulator/crashes-after"  # from each start until the container fails (exit code 1)
 FINISHES_AFTER = "simulator/finishes-after"  # from each start until the container ends well (exit code 0)
 IMAGE_PULL_FAILS = "simulator/image-pull-fails"  # "true": waits in ErrImagePull, ImagePullBackOff

@@ -16,6 +16,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import Ku
 from ansible_collections.evergreen.eks.plugins.module_utils.marks import (
     Wish,
     decide_marked,
+    decide_taken_in_hand,
     decide_unmarked,
     settle,
 )
@@ -124,6 +125,21 @@ def test_since_when_a_node_is_cordoned_stays_known_until_somebody_uncordons_it()
     store.change({"spec": {"unschedulable": None}})
     store.put_on(EVERYTHING, now=LATER)
     assert store.marks["since"] == LATER
+
+
+def test_since_when_a_node_is_drained_is_noted_once_among_our_marks_and_goes_with_them() -> None:
+    store = NodeStore(a_node("n", INSTANCE))
+    assert not store.settle(lambda node: decide_taken_in_hand(node, NOON)).changed  # no marks of ours
+    store.put_on(Wish(cordon=True))
+    assert store.settle(lambda node: decide_taken_in_hand(node, NOON)).changed
+    assert not store.settle(lambda node: decide_taken_in_hand(node, LATER)).changed
+    store.put_on(EVERYTHING, now=LATER)
+    assert store.marks["drained_since"] == NOON
+    store.change({"spec": {"unschedulable": None}})
+    store.put_on(EVERYTHING, now=LATER)
+    assert "drained_since" not in store.marks
+    store.take_off()
+    assert MARKS not in store.manifest["metadata"]["annotations"]
 
 
 def test_a_node_that_somebody_else_cordoned_stays_cordoned() -> None:

@@ -28,6 +28,8 @@ RAW = {
     "lock": True,
     "lock_seconds": 60,
     "lock_wait": 90,
+    "drain_on_timeout": "fail",
+    "drain_escalation": [],
 }
 
 

@@ -344,3 +344,34 @@ def test_kubernetes_options_get_the_cluster_and_leave_it_to_its_own_variable() -
 )
 def test_the_host_of_a_group_has_a_name_that_ansible_reads_as_one(asg_name: str, host: str) -> None:
     assert host_name(asg_name) == host
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [{"after": "30m", "action": "delete", "selector": "tier=batch"}],
+        '[{"after": "30m", "action": "delete", "selector": "tier=batch", "budgets": "keep"}]',
+    ],
+)
+def test_an_escalation_survives_as_text(given: Any) -> None:
+    variables = read(drain_on_timeout="escalate", drain_escalation=given).role_variables("shared")
+
+    assert variables["rollout_drain_escalation"] == [
+        {"after": "30m", "action": "delete", "selector": "tier=batch", "budgets": "keep"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"drain_escalation": "delete"}, "eks_drain_escalation cannot be 'delete'"),
+        ({"drain_escalation": '{"after": "30m"}'}, "Give a list of steps"),
+        ({"drain_escalation": [{"after": "30m", "action": "kill"}]}, "action is one of delete"),
+        ({"drain_escalation": [{"after": "30m", "action": "delete"}]}, "on_timeout is fail"),
+        ({"drain_on_timeout": "escalate"}, "there is no escalation"),
+        ({"drain_on_timeout": "wait"}, "fail or carry or escalate"),
+        ({"node_groups": [{"name": "istio", "drain_on_timeout": "escalate"}]}, "there is no escalation"),
+    ],
+)
+def test_an_escalation_that_cannot_be_meant_is_refused(variables: Any, says: str) -> None:
+    assert says in refusal(**variables)
