@@ -15,7 +15,7 @@ from integration.rollouts import problems, variables
 
 from simulator.crash_cases import ALL, ONE_GROUP, PARENT, Kill
 from simulator.crash_meanwhile import delete
-from simulator.crash_play import Runs, silent_since
+from simulator.crash_play import Runs, out_of_balancers, silent_since
 from simulator.identities import TOOL
 from simulator.steps import AFTER, BEFORE, Step
 from simulator.world import World
@@ -37,6 +37,8 @@ UP_TO_THE_SURGE = [
     Step("autoscaling", TAGS, "held=2"),
 ]
 FROM_THE_DRAIN_ON = [
+    Step("ec2", "CreateTags", "evergreen.eks/out-of/tg/web"),
+    Step("elbv2", "DeregisterTargets"),
     Step("kubernetes", EVICTION),
     Step("autoscaling", TERMINATE, '"ShouldDecrementDesiredCapacity": false'),  # the one node of the first wave
     Step("kubernetes", NODE, '"unschedulable": true'),
@@ -94,3 +96,4 @@ def test_killed_at_each_kind_of_call_it_goes_on(world: World, runs: Runs, kinds:
     runs.run()
     assert runs.returncode == 0, runs.output
     assert problems(world) == []
+    assert out_of_balancers(world, world.snapshot()) == []

@@ -26,7 +26,7 @@ from simulator.killing import MARK, kill_marked, kill_tree, marked
 from simulator.record import Call
 from simulator.runs import start_ansible_playbook
 from simulator.scenarios import Scenario
-from simulator.snapshot import InstanceState
+from simulator.snapshot import InstanceState, Snapshot
 from simulator.steps import Steps, Strike, is_about_a_lease
 from simulator.world import World
 
@@ -175,10 +175,24 @@ def judged(case: Case, world: World, runs: Runs, selected: Mapping[str, list[str
         selected=selected, shifted=shift.sizes, gone_otherwise=shift.gone, surplus=surplus, authors=TOOLS
     )
     problems = broken_invariants(world.record, world.beginning, after, expected)
+    problems += out_of_balancers(world, after)
     problems += [f"the checkpoint {path.name} was left" for path in checkpoints(world)]
     if case.select in SETTLED and not problems:
         problems += rerun_changes_nothing(world, runs)
     return problems
+
+
+def out_of_balancers(world: World, after: Snapshot) -> list[str]:
+    """Members that are no targets where their group is attached: nobody would have put them back."""
+    attached = [(group.name, name) for group in world.scenario.groups for name in group.target_groups]
+    with world.cloud.lock:
+        world.cloud.settle()
+        targets = {name: world.cloud.balancers.pool(world.provisioner.target_groups[name]) for _group, name in attached}
+    return [
+        f"{instance} is out of target group {name}"
+        for group, name in attached
+        for instance in sorted(set(after.groups[group].instances) - targets[name].registered())
+    ]
 
 
 def rerun_changes_nothing(world: World, runs: Runs) -> list[str]:
