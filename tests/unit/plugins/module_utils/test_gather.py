@@ -1,14 +1,17 @@
 # Copyright: Contributors to the evergreen.eks project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whom a selection means."""
+"""Whom a selection means, and what the plan says of it."""
 
 from __future__ import annotations
 
+import pytest
+from unit.checkpoints import a_checkpoint
 from unit.scenes import a_member, a_scene
 from unit.scripted_aws import instance_entry, scripted_aws
 
-from ansible_collections.evergreen.eks.plugins.module_utils.gather import already_gone
+from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, already_gone, as_plan
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
 
 SERVING, LEAVING, ENDED, FORGOTTEN, ELSEWHERE = (f"i-0000000{letter}" for letter in "abcde")
 
@@ -28,3 +31,16 @@ def test_named_instances_that_are_gone_already():
         )
         named = [SERVING, LEAVING, ENDED, FORGOTTEN, ELSEWHERE]
         assert already_gone(script.aws, scene, named) == [LEAVING, ENDED, FORGOTTEN]
+
+
+@pytest.mark.parametrize(
+    ("waves", "in_hand"),
+    [
+        ([Wave(1, 1, ("i-1",), finished=True), Wave(2, 1)], []),  # nobody of the second is settled, let alone touched
+        ([Wave(1, 1, ("i-1",), finished=True), Wave(2, 1, ("i-2",))], [2]),
+        ([Wave(1, 1, ("i-1",), finished=True), Wave(2, 1, ("i-2",), finished=True)], []),
+    ],
+)
+def test_waves_in_hand_are_brought_to_their_end_whatever_a_gate_would_say(waves, in_hand):
+    scene = a_scene([a_member("i-1"), a_member("i-2")])
+    assert as_plan(Gathered(scene, a_checkpoint(waves=waves), resumed=True))["in_hand"] == in_hand
