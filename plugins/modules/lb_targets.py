@@ -62,7 +62,9 @@ options:
     type: int
     default: 1
   run_id:
-    description: Who takes the instances out; it is recorded in the tags.
+    description:
+      - Who takes the instances out; it is recorded in the tags.
+      - With O(state=registered) what was taken out without naming a run then stays out.
     type: str
   timeout:
     description:

@@ -56,7 +56,7 @@ class Return(Work):
             members = self._group().members
             ids = tuple(member.instance_id for member in members)
         instances = self._instances(ids)
-        marks = {one: read_marks(known.tags) for one, known in instances.items()}
+        marks = {one: self._marks(known) for one, known in instances.items()}
         self._learn(mark for found in marks.values() for mark in found)
         places = {self._balancer(mark) for found in marks.values() for mark in found}
         self._read(places)
@@ -71,6 +71,10 @@ class Return(Work):
                     done.setdefault(instance_id, []).append(mark)
         self._put_back(missing)
         self._unmark(done)
+
+    def _marks(self, instance: Instance) -> list[Mark]:
+        """What is to be put back of it. A run leaves alone whom an operator, who names no run, has taken out."""
+        return [mark for mark in read_marks(instance.tags) if mark.run_id or not self.request.run_id]
 
     def _learn(self, marks: Iterable[Mark]) -> None:
         """Which load balancers the marks mean; a target group that is not there any more is known by its name only."""
