@@ -221,3 +221,21 @@ def test_what_an_ended_run_has_left_out_of_load_balancers_is_put_back_and_an_ope
     assert run.rc == 0, run.output
     assert f"{ours} to be put back into load balancers" in run.stdout
     assert (pool(world, "own"), pool(world, "classic")) == ({ours: "healthy"}, {})
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(SHOP)
+def test_new_nodes_that_get_no_traffic_stop_the_rollout_before_any_old_one_is_touched(world: World) -> None:
+    old = sorted(world.beginning.groups["shared"].instances)
+    client = world.add_client("own", "web", every=0.5, takes=3)
+    world.cloud.balancers.checks[world.provisioner.target_groups["own"]] = lambda instance_id: instance_id in old
+    run = roll(world, eks_ready_timeout=8, eks_on_failure="restore", **IN_ONE_WAVE)
+    assert run.rc != 0
+    assert "stopped in 'Wait until its new nodes get traffic, wave 1'" in run.stdout, run.output
+    assert "in target group own: unhealthy" in run.stdout
+    assert "All that it took is put back." in run.stdout
+    cordoned = {note["node"] for note in world.record.notes("cordoned")}
+    assert not cordoned & {node.name for node in world.beginning.nodes.values()}
+    assert problems(world, {"shared": []}) == []
+    assert pool(world, "own") == dict.fromkeys(old, "healthy")
+    assert client.failures == []
