@@ -222,6 +222,7 @@ class Checkpoint:
     holder: str = ""  # label of the playbook run that works on it
     endings: int = 0  # how often that run has come to the end and found something still open
     given_up: bool = False  # nobody goes any more, everything is put back
+    forced: list[dict[str, Any]] = field(default_factory=list)  # pods, by the user's escalation
     ended: str = ""
 
     @property

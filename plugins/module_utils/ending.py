@@ -16,6 +16,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Obligation,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
+from ansible_collections.evergreen.eks.plugins.module_utils.forced import in_words, note_forced
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import untag_group, untag_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
 from ansible_collections.evergreen.eks.plugins.module_utils.resizing import Resize, resize
@@ -98,6 +99,7 @@ def finish(rollout: Rollout) -> dict[str, Any]:
             open=left_over,
         )
     shifted = _shifted(standing)
+    note_forced(checkpoint, rollout.journal)
     checkpoint.ended = rollout.call.clock.timestamp()
     rollout.store.save(checkpoint)
     # The group's marks first: without them those of the instances mean nothing to anybody.
@@ -140,10 +142,12 @@ def outcome(checkpoint: Checkpoint, scene: Scene, shifted: list[str]) -> dict[st
         "target": describe_target(scene.target),
         "sizes_before": checkpoint.sizes_before,
         "sizes_after": scene.group.sizes,
+        "forced": checkpoint.forced,
         "shifted": shifted,
         "seconds": seconds,
         "summary": f"{_deeds(checkpoint, len(gone))} in {seconds} s, desired capacity "
-        f"{checkpoint.sizes_before['desired_capacity']} -> {scene.group.desired_capacity}",
+        f"{checkpoint.sizes_before['desired_capacity']} -> {scene.group.desired_capacity}"
+        f"{', ' if checkpoint.forced else ''}{in_words(checkpoint.forced)}",
     }
 
 

@@ -24,6 +24,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.departure import LEAVING_TAG
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput, WaitTimeout, counted
+from ansible_collections.evergreen.eks.plugins.module_utils.forced import note_forced
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, as_plan, gather
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     newest_activity,
@@ -222,6 +223,7 @@ def detach(rollout: Rollout, number: int, carried: Sequence[str] = ()) -> dict[s
     standing = take_up(rollout)
     checkpoint, scene = standing.checkpoint, standing.scene
     wave = carry(rollout, checkpoint, checkpoint.wave(number), carried)
+    note_forced(checkpoint, rollout.journal)
     victims = _victims(checkpoint, wave)
     counting = {host.instance_id for host in scene.counting}
     strong = [name for name in victims if name in counting]

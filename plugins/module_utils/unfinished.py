@@ -12,6 +12,7 @@ from typing import Any, Mapping, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, Checkpoint, Marks, read_marks
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, counted, sentence
+from ansible_collections.evergreen.eks.plugins.module_utils.forced import in_words, note_forced
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import GroupNotFound, describe_group
 from ansible_collections.evergreen.eks.plugins.module_utils.hold import LockLost
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import RunInProgress
@@ -67,12 +68,13 @@ class Traces:
 
 @dataclass(frozen=True)
 class Progress:
-    """The instances that were to go: gone, begun with, not touched; and `lines` that say so."""
+    """The instances that were to go: gone, begun with, not touched; the pods that were forced; `lines` that say so."""
 
     done: tuple[str, ...] = ()
     half_done: tuple[str, ...] = ()
     untouched: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
+    forced: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Progress:
@@ -81,7 +83,8 @@ class Progress:
         half_done = [name for name in checkpoint.remaining if hosts[name].times]
         untouched = [name for name in checkpoint.remaining if not hosts[name].times]
         lines = _given_up_lines(checkpoint) if checkpoint.given_up else _lines(checkpoint, done, half_done, untouched)
-        return cls(tuple(done), tuple(half_done), tuple(untouched), tuple(lines))
+        lines += [in_words(checkpoint.forced)] if checkpoint.forced else []
+        return cls(tuple(done), tuple(half_done), tuple(untouched), tuple(lines), tuple(checkpoint.forced))
 
     @classmethod
     def put_back(cls, result: Mapping[str, Any]) -> Progress:
@@ -135,6 +138,7 @@ def unfinished(asg_name: str, cluster_name: str, words: LastWords, progress: Pro
         done=list(progress.done),
         half_done=list(progress.half_done),
         untouched=list(progress.untouched),
+        forced=list(progress.forced),
     )
 
 
@@ -173,6 +177,7 @@ def _brought_up_to_date(rollout: Rollout, checkpoint: Checkpoint) -> Checkpoint:
     with suppress(EvergreenError):  # the last words must not fail for want of a look, or of a place to write
         checkpoint = take_up(rollout).checkpoint
         checkpoint.stages["failed"] = rollout.call.clock.timestamp()
+        note_forced(checkpoint, rollout.journal)
         rollout.store.save(checkpoint)
     return checkpoint
 

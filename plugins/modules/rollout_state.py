@@ -296,6 +296,13 @@ untouched:
   returned: stage=failed
   type: list
   elements: str
+forced:
+  description:
+    - The pods that the run has forced by its escalation, each with C(time), C(node), C(pod), C(uid), C(action),
+      C(after) and C(budgets) as in M(evergreen.eks.node_drain). Those of a run that ended well are in RV(result).
+  returned: stage=failed
+  type: list
+  elements: dict
 again:
   description: Somebody has brought something about meanwhile that can be put right at once, from V(surplus) on.
   returned: stage=finished

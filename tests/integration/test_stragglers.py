@@ -5,27 +5,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
 
 import pytest
-from integration.rollouts import problems, roll
+from integration.permissions import grant_only_what_is_documented
+from integration.rollouts import checkpoints, everything_outdated, problems, restore, roll, roll_until_killed
 
 from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
 from simulator.world import World
 
 FROZEN = Budget(max_unavailable=0)
-# One pod that its budget never lets go, on one of four nodes.
+# One pod that its budget never lets go, on one of three nodes.
 ONE_FROZEN = Scenario(
     groups=[NodeGroup("shared", size=3)],
-    workloads=[Deployment("frozen", budget=FROZEN, labels={"tier": "batch"}), Deployment("web", replicas=3)],
+    workloads=[Deployment("frozen", budget=FROZEN), Deployment("web", replicas=3)],
 )
+WITHOUT_GATES = {"eks_gate": False, "eks_load_balancers": False}
 CARRY = {
+    **WITHOUT_GATES,
     "eks_drain_on_timeout": "carry",
     "eks_drain_timeout": 4,
     "eks_canary": 0,
     "eks_max_surge": 2,
-    "eks_gate": False,
-    "eks_load_balancers": False,
 }
 
 
@@ -35,18 +36,14 @@ def instance_of(world: World, workload: str) -> str:
     return next(name for name, one in world.snapshot().nodes.items() if one.name == node)
 
 
-def removed(world: World) -> list[str]:
-    return [note["instance"] for note in world.record.notes("instance_removed")]
+def removed(world: World) -> set[str]:
+    return {note["instance"] for note in world.record.notes("instance_removed")}
 
 
 def loosen(world: World, workload: str) -> None:
     """Its budget lets pods go from now on."""
     path = f"/apis/policy/v1/namespaces/default/poddisruptionbudgets/{workload}"
     world.client("somebody").patch(path, {"spec": {"maxUnavailable": 1}})
-
-
-def last_words(run: Any) -> str:
-    return run.output.split("To go on:")[0]
 
 
 @pytest.mark.scenario(ONE_FROZEN)
@@ -57,7 +54,7 @@ def test_one_that_does_not_get_empty_does_not_hold_the_others_and_is_finished_at
     # The others go; in the end it is alone, and that is a failure that says what is left.
     run = roll(world, **CARRY)
     assert run.rc != 0, run.output
-    assert set(removed(world)) == everybody - {straggler}, run.output
+    assert removed(world) == everybody - {straggler}, run.output
     assert f"Half done: 1 ({straggler} cordoned, not drained in time)" in run.output
     assert world.snapshot().nodes[straggler].unschedulable
     assert world.record.notes("budget_violated") == []
@@ -66,5 +63,56 @@ def test_one_that_does_not_get_empty_does_not_hold_the_others_and_is_finished_at
     loosen(world, "frozen")
     run = roll(world, **CARRY)
     assert run.rc == 0, run.output
-    assert everybody <= set(removed(world))
+    assert everybody <= removed(world)
     assert problems(world) == []
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(ONE_FROZEN)
+@pytest.mark.parametrize("way", ["on", "back"])
+def test_killed_right_after_a_node_was_carried_the_run_goes_on_or_back(world: World, way: str) -> None:
+    straggler = instance_of(world, "frozen")
+    everybody = set(world.beginning.groups["shared"].instances)
+    roll_until_killed(world, "autoscaling", "^TerminateInstanceInAutoScalingGroup$", skip=1, **CARRY)
+    (checkpoint,) = checkpoints(world)
+    host = json.loads(checkpoint.read_text())["hosts"][straggler]
+    assert (host["carried"], host["finished"]) == (1, False)
+    assert world.snapshot().nodes[straggler].unschedulable
+
+    if way == "on":
+        loosen(world, "frozen")
+        run = roll(world, **CARRY)
+        assert run.rc == 0, run.output
+        assert problems(world) == []
+    else:
+        run = restore(world, **WITHOUT_GATES)
+        assert run.rc == 0, run.output
+        assert not world.snapshot().nodes[straggler].unschedulable
+        assert problems(world, {"shared": everybody - {straggler}}) == []
+
+
+@pytest.mark.scenario(
+    Scenario(
+        groups=[NodeGroup("shared", size=1)],
+        workloads=[Deployment("frozen", budget=FROZEN, labels={"tier": "batch"}), Deployment("web", replicas=2)],
+    )
+)
+def test_what_the_policy_forces_is_in_the_result_and_the_journal_of_the_run(world: World) -> None:
+    policy = [{"after": "1s", "action": "delete", "selector": "tier=batch", "budgets": "overrule"}]
+    grant_only_what_is_documented(world, escalation=True)
+    run = roll(
+        world, **WITHOUT_GATES, eks_drain_on_timeout="escalate", eks_drain_timeout=1, eks_drain_escalation=policy
+    )
+    assert run.rc == 0, run.output
+
+    (finished,) = (world.home / "state").rglob("*.done.json")
+    (forced,) = json.loads(finished.read_text())["forced"]
+    assert forced["pod"].startswith("default/frozen-") and forced["budgets"] == ["default/frozen"]
+    assert forced["action"] == "delete"
+    assert f"1 pod was forced: {forced['pod']} (delete)" in run.stdout
+    (journal,) = (world.home / "state").rglob("*.journal.jsonl")
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [event["uid"] for event in events if event["kind"] == "pod_forced"] == [forced["uid"]]
+    assert {note["budget"] for note in world.record.notes("budget_violated")} == {"default/frozen"}
+    # Nothing but that budget was passed over.
+    assert [found for found in problems(world, everything_outdated(world.beginning)) if "frozen" not in found] == []

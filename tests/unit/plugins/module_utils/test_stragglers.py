@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,8 @@ from unit.fakes import FakeClock
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, HostProgress, read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.stages import heed_stop_request
+from ansible_collections.evergreen.eks.plugins.module_utils.stopping import Stopped
 from ansible_collections.evergreen.eks.plugins.module_utils.stragglers import (
     carry,
     on_timeout,
@@ -130,3 +133,12 @@ def test_given_up_nobody_is_carried_any_more():
     )
     assert checkpoint.keep_the_rest() == ["x", "a"]
     assert checkpoint.remaining == ["s"] and checkpoint.waves == []
+
+
+@pytest.mark.parametrize(("settled", "stops"), [((), True), (("x",), False), (("x", "a"), False)])
+def test_a_request_to_stop_is_heeded_before_the_next_wave_although_nodes_are_carried(settled, stops):
+    wave = Wave(2, 2, settled)
+    checkpoint = a_checkpoint(hosts=hosts("x", "ab"), waves=[wave])
+    rollout = SimpleNamespace(store=SimpleNamespace(stop_request=lambda: "root at noon"))
+    with pytest.raises(Stopped) if stops else nullcontext():
+        heed_stop_request(rollout, checkpoint, wave)

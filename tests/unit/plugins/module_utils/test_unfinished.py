@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -49,6 +50,16 @@ def half_way():
 
 def last_words(words=WORDS, progress=None):
     return unfinished("shared", "prod", words, Progress.of(half_way()) if progress is None else progress)
+
+
+def test_who_was_carried_and_who_was_forced_is_named():
+    times = {"cordon": "2026-11-21T01:05:00Z", "carried": "2026-11-21T01:20:00Z"}
+    forced = [{"pod": "shop/web-1", "uid": "u", "action": "delete", "time": "2026-11-21T01:19:00Z"}]
+    hosts = {**half_way().hosts, "i-2": HostProgress("all", "ip-2", times=times, carried=1)}
+    words = last_words(progress=Progress.of(a_checkpoint(hosts=hosts, forced=forced)))
+    assert "Half done: 1 (i-2 cordoned, not drained in time)" in words.lines
+    assert "1 pod was forced: shop/web-1 (delete)" in words.lines
+    assert words.details["forced"] == forced
 
 
 def test_the_last_words_are_what_is_done_and_what_is_not_and_the_two_commands():
@@ -179,6 +190,7 @@ class Recorded:
             store=self,
             holder=SimpleNamespace(label="us"),
             call=SimpleNamespace(clock=FakeClock()),
+            journal=Path("/nowhere/shared.journal.jsonl"),
             asg_name="shared",
             cluster_name="prod",
         )
