@@ -162,7 +162,7 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
         refuse_refreshed(rollout.aws, standing.scene)
     _same_target_for(standing, wave)
     standing = resize(rollout, standing, lambda now: _resize(now, number), only_raise=True)
-    checkpoint, group, sizes = standing.checkpoint, standing.scene.group, _sizes(standing, number)
+    checkpoint, group, sizes = standing.checkpoint, standing.scene.group, sizes_of(standing, number)
     if sizes.desired_capacity != group.desired_capacity:
         rollout.say(
             "scale_up",
@@ -351,11 +351,11 @@ def heed_stop_request(rollout: Rollout, checkpoint: Checkpoint, wave: Wave) -> N
 
 
 def _resize(standing: Standing, number: int) -> Resize:
-    sizes = _sizes(standing, number)
+    sizes = sizes_of(standing, number)
     return Resize(sizes.desired_capacity, sizes.max_size, sizes.surge)
 
 
-def _sizes(standing: Standing, number: int) -> Sizes:
+def sizes_of(standing: Standing, number: int) -> Sizes:
     """What this wave needs, as things are now."""
     checkpoint, group = standing.checkpoint, standing.scene.group
     wave = with_stragglers(checkpoint, checkpoint.wave(number))
@@ -366,13 +366,13 @@ def _sizes(standing: Standing, number: int) -> Sizes:
         checkpoint.ledger,
         desired=group.desired_capacity,
         max_size=group.max_size,
-        surge=0 if _is_surplus(checkpoint, wave) else min(checkpoint.surge, _last_size(checkpoint)),
+        surge=0 if _is_surplus(checkpoint, wave) else min(checkpoint.surge, max(wave.size, _last_size(checkpoint))),
         unavailable=may_be_missing(standing),
     )
 
 
 def _last_size(checkpoint: Checkpoint) -> int:
-    """The size of the last wave: no more surge than that can leave with it."""
+    """The size of the last wave: no more surge than that can leave with it, unless a larger wave needs it before."""
     return checkpoint.waves[-1].size
 
 

@@ -83,7 +83,7 @@ class Progress:
         half_done = [name for name in checkpoint.remaining if hosts[name].times]
         untouched = [name for name in checkpoint.remaining if not hosts[name].times]
         lines = _given_up_lines(checkpoint) if checkpoint.given_up else _lines(checkpoint, done, half_done, untouched)
-        lines += [in_words(checkpoint.forced)] if checkpoint.forced else []
+        lines += filter(None, [in_words(checkpoint.forced)])
         return cls(tuple(done), tuple(half_done), tuple(untouched), tuple(lines), tuple(checkpoint.forced))
 
     @classmethod
@@ -92,7 +92,9 @@ class Progress:
         if not result:
             return cls(lines=(NOTHING_LEFT,))
         done, kept = [host["instance_id"] for host in result["replaced"]], result["kept"]
-        return cls(tuple(done), (), tuple(kept), (NOTHING_LEFT, *_counts(done, [], kept)))
+        forced = tuple(result.get("forced", ()))
+        lines = (NOTHING_LEFT, *_counts(done, [], kept), *filter(None, [in_words(forced)]))
+        return cls(tuple(done), (), tuple(kept), lines, forced)
 
 
 def fail(rollout: Rollout, words: LastWords) -> None:

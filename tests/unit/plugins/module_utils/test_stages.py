@@ -11,10 +11,12 @@ from unit.manifests import a_node
 from unit.scenes import a_member, a_scene
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, HostProgress
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import Ledger, Wave
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Standing
 from ansible_collections.evergreen.eks.plugins.module_utils.stages import (
     may_be_missing,
     never_joined,
+    sizes_of,
     successors_due,
 )
 
@@ -62,3 +64,26 @@ def test_whether_a_launch_is_waited_for(there, desired, due):
     members = [a_member(f"i-{number}", zone=zone) for number, zone in enumerate(there)]
     checkpoint = a_checkpoint(zones_before={"a": 1, "b": 2, "c": 1})
     assert successors_due(checkpoint, a_scene(members, desired_capacity=desired)) is due
+
+
+@pytest.mark.parametrize(
+    ("carried", "held", "needs"),
+    [
+        ([], 0, (3, 3)),  # the canary is i-1: one more, which must be Ready before i-1 goes
+        (["i-1"], 1, (4, 3)),  # it was carried: i-2 needs one more, and i-1 is none of the Ready ones
+    ],
+)
+def test_a_node_that_was_carried_takes_a_place_of_the_surge(carried, held, needs):
+    """A group of two, with up to three extra instances and a canary of one: two waves of one."""
+    members = ["i-1", "i-2", *(["i-9"] if held else [])]
+    nodes = [a_node(f"ip-{name}", name, unschedulable=name in carried) for name in members]
+    scene = a_scene([a_member(name) for name in members], nodes, max_size=9)
+    checkpoint = a_checkpoint(
+        members_before=["i-1", "i-2"],
+        hosts={name: HostProgress("all", carried=int(name in carried)) for name in ("i-1", "i-2")},
+        waves=[Wave(1, 1), Wave(2, 1)],
+        surge=3,
+        ledger=Ledger(held=held),
+    )
+    sizes = sizes_of(Standing(checkpoint, scene), 2 if carried else 1)
+    assert (sizes.desired_capacity, sizes.min_ready) == needs

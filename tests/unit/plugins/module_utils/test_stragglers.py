@@ -6,21 +6,28 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
+from itertools import combinations, product
 from types import SimpleNamespace
 
 import pytest
 from unit.checkpoints import a_checkpoint
 from unit.fakes import FakeClock
+from unit.manifests import a_node
+from unit.scenes import a_member, a_scene
 
+from ansible_collections.evergreen.eks.plugins.module_utils import zones
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, HostProgress, read_checkpoint
-from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
-from ansible_collections.evergreen.eks.plugins.module_utils.stages import heed_stop_request
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import Ledger, Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Standing
+from ansible_collections.evergreen.eks.plugins.module_utils.stages import heed_stop_request, sizes_of
 from ansible_collections.evergreen.eks.plugins.module_utils.stopping import Stopped
 from ansible_collections.evergreen.eks.plugins.module_utils.stragglers import (
     carry,
     on_timeout,
     planned,
     stragglers_last,
+    stragglers_of,
     with_stragglers,
 )
 
@@ -142,3 +149,71 @@ def test_a_request_to_stop_is_heeded_before_the_next_wave_although_nodes_are_car
     rollout = SimpleNamespace(store=SimpleNamespace(stop_request=lambda: "root at noon"))
     with pytest.raises(Stopped) if stops else nullcontext():
         heed_stop_request(rollout, checkpoint, wave)
+
+
+# --- whole rollouts, on paper -----------------------------------------------------------------------------------------
+
+
+def roll_on_paper(size, surge, unavailable, canary, stubborn):
+    """Roll a group of so many, of whom `stubborn` do not get empty while others are left; the strength is checked at
+    each step, with the sizes that the stages would answer. Answers how many waves it took."""
+    old = [f"i-{number}" for number in range(size)]
+    checkpoint = a_checkpoint(
+        members_before=old,
+        hosts={name: HostProgress("all") for name in old},
+        waves=[],
+        surge=surge,
+        unavailable=unavailable,
+    )
+    waves, more = 0, old
+    while more:
+        checkpoint.waves = planned(checkpoint, more, canary)
+        for number in [wave.number for wave in checkpoint.waves if not wave.finished]:
+            if checkpoint.free_for(number):
+                waves += 1
+                wave_on_paper(checkpoint, number, size, stubborn)
+        settled = {name for wave in checkpoint.waves for name in wave.instances}
+        more = [name for name in checkpoint.remaining if name not in settled]
+    assert checkpoint.remaining == [] and checkpoint.ledger.held == 0
+    return waves
+
+
+def wave_on_paper(checkpoint, number, size, stubborn):
+    carried = stragglers_of(checkpoint, checkpoint.remaining)
+
+    def members(count):
+        names = [*checkpoint.remaining, *(f"i-new{index}" for index in range(count - len(checkpoint.remaining)))]
+        nodes = [a_node(f"ip-{name}", name, unschedulable=name in carried) for name in names]
+        return a_scene([a_member(name) for name in names], nodes, max_size=99)
+
+    held = checkpoint.ledger.held
+    sizes = sizes_of(Standing(checkpoint, members(size + held)), number)
+    ready = sizes.desired_capacity - len(carried)
+    assert ready >= sizes.min_ready, "the wait for new nodes would never end"
+    assert sizes.surge <= checkpoint.surge and sizes.floor == size - checkpoint.unavailable
+
+    wave = with_stragglers(checkpoint, checkpoint.wave(number))
+    others = [name for name in checkpoint.free_for(number) if name not in carried]
+    wave = replace(wave, instances=tuple([*carried, *others][: wave.size]))
+    checkpoint.replace_wave(wave)
+    assert ready - len(set(wave.instances) - set(carried)) >= sizes.floor, "the group would be too weak"
+
+    ends = on_timeout("carry", checkpoint, wave.instances, surplus=False) == "fail"
+    left_over = [] if ends else [name for name in wave.instances if name in stubborn]
+    wave = carry(a_rollout([]), checkpoint, wave, left_over)
+    leaving = len(wave.instances)
+    for name in wave.instances:
+        checkpoint.hosts[name].finished = True
+    if leaving:
+        checkpoint.replace_wave(replace(wave, finished=True))
+    released = zones.releases(sizes.surge, len(checkpoint.remaining), leaving)
+    checkpoint.ledger = Ledger(held=sizes.surge - released)
+
+
+@pytest.mark.parametrize("size", range(1, 6))
+def test_a_rollout_ends_and_keeps_its_strength_whoever_is_carried(size):
+    limits = [(surge, lacking) for surge in range(4) for lacking in range(min(size, 3)) if surge + lacking]
+    for (surge, lacking), canary, stubborn in product(limits, range(3), range(size + 1)):
+        for names in combinations([f"i-{number}" for number in range(size)], stubborn):
+            waves = roll_on_paper(size, surge, lacking, canary, names)
+            assert waves <= 2 * size + 1, (surge, lacking, canary, names)
