@@ -96,8 +96,9 @@ def judge(pod: Pod, policy: Policy, owner_exists: OwnerExists, times: Times) -> 
     protection = protection_of(pod, times)
     refusals, warnings = _remarks(pod, policy, owner_gone, protection.hold)
     warnings += [Remark(UNREADABLE, text) for text in (*protection.unreadable, own_seconds(pod)[1]) if text]
-    waits = [protection.hold] if protection.hold and policy.protected_pods == WAIT else []
-    verdict = Verdict(REFUSE if refusals else EVICT, tuple(refusals), tuple(warnings), longest(waits))
+    hold = protection.hold if policy.protected_pods == WAIT else None
+    hold = replace(hold, message=f"{hold.message}, and protected_pods is wait") if hold else None
+    verdict = Verdict(REFUSE if refusals else EVICT, tuple(refusals), tuple(warnings), hold)
     return _completing(verdict, pod, policy.completions, times) if completes else verdict
 
 

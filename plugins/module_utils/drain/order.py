@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.label_selector import LabelSelector, parse_selector
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_duration
 
 PRIORITY = "priority"
 # The last wave, as with Karpenter (pkg/controllers/node/termination/terminator/terminator.go, groupPodsByPriority).
@@ -77,8 +78,12 @@ class Turns:
         return present[-1] if present else 0
 
 
-def parse_order(raw: Any, timeout: float = 0.0) -> Order:
-    """What the option C(order) means; a list may come as its JSON. Raises InvalidInput."""
+def parse_order(raw: Any, timeout: Any = 0) -> Order:
+    """What the options C(order) and C(order_timeout) mean; a list may come as its JSON. Raises InvalidInput."""
+    try:
+        seconds = parse_duration(timeout)
+    except InvalidInput as error:
+        raise InvalidInput(f"order_timeout: {error.message}", remedy=error.remedy) from None
     given = raw
     if isinstance(raw, str) and raw.strip().startswith("["):
         try:
@@ -86,10 +91,10 @@ def parse_order(raw: Any, timeout: float = 0.0) -> Order:
         except ValueError:
             raise unfit(raw) from None
     if given in (None, "", PRIORITY):
-        return Order(timeout=timeout)
+        return Order(timeout=seconds)
     if not isinstance(given, (list, tuple)) or not given:
         raise unfit(raw)
-    return Order(tuple(_wave(entry) for entry in given), timeout)
+    return Order(tuple(_wave(entry) for entry in given), seconds)
 
 
 def _wave(entry: Any) -> Wave:

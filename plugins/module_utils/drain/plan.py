@@ -21,7 +21,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Po
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import Judge, list_judged
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
-from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_duration
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Node, by_instance, list_nodes
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import (
     Heartbeat,
@@ -82,7 +81,7 @@ class Request:
                 Completions.of(params["wait_for_completion"]),
                 params["protected_pods"],
             ),
-            order=parse_order(params["order"], parse_duration(params["order_timeout"])),
+            order=parse_order(params["order"], params["order_timeout"]),
             grace_period=params["grace_period"],
             asg_name=params["asg_name"],
             min_ready=params["min_ready"],

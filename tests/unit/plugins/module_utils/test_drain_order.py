@@ -77,6 +77,12 @@ def test_an_order_that_cannot_be_understood_is_refused(order: Any) -> None:
         parse_order(order)
 
 
+def test_the_time_of_a_wave_may_be_a_duration() -> None:
+    assert [parse_order("priority", text).timeout for text in ("0", "90", "5m")] == [0, 90, 300]
+    with pytest.raises(InvalidInput, match="order_timeout: 'soon' is not a duration"):
+        parse_order("priority", "soon")
+
+
 def test_without_a_time_the_next_wave_waits_for_ever() -> None:
     turns = Turns(Order())
     assert [turns.open(ranks, now) for ranks, now in (([2, 0, 1], 0), ([0, 1], 1e6), ([1], 1e6), ([], 1e6))] == [
