@@ -17,6 +17,8 @@ description:
   - What it did to a node is recorded on the node itself, in the annotation C(evergreen.eks/marks), in the same request
     as the change. What was there before, or what somebody else changed since, is not touched by V(uncordoned).
     A node that somebody else cordoned stays cordoned.
+  - There it also stands since when the node is cordoned, so that M(evergreen.eks.node_drain) waits for pods no longer
+    than it is asked to, however often it is run.
   - With O(asg_name) and O(min_ready) it cordons only as long as enough Ready, schedulable members of the group remain.
     The group and its nodes are read again before each cordon; where the floor is reached it waits.
 options:
