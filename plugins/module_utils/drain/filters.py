@@ -99,7 +99,10 @@ def judge(pod: Pod, policy: Policy, owner_exists: OwnerExists, times: Times) -> 
     hold = protection.hold if policy.protected_pods == WAIT else None
     hold = replace(hold, message=f"{hold.message}, and protected_pods is wait") if hold else None
     verdict = Verdict(REFUSE if refusals else EVICT, tuple(refusals), tuple(warnings), hold)
-    return _completing(verdict, pod, policy.completions, times) if completes else verdict
+    if completes:
+        return _completing(verdict, pod, policy.completions, times)
+    # What would be refused in the end is refused at once.
+    return replace(verdict, hold=None) if refusals else verdict
 
 
 def _completing(verdict: Verdict, pod: Pod, completions: Completions, times: Times) -> Verdict:

@@ -44,7 +44,7 @@ class Waits:
     def began(self, pod: Pod, hold: Hold) -> None:
         """It is waited for, from now on or still."""
         wait = self._waits.setdefault(pod.uid, Wait(pod, hold))
-        wait.pod, wait.hold = pod, hold
+        wait.pod, wait.hold, wait.outcome = pod, hold, ""
 
     def ended(self, pod: Pod) -> None:
         """It is to stay where it is: it has come to its end, or opted out."""

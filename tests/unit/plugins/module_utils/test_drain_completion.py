@@ -161,7 +161,8 @@ def test_who_is_not_left_to_complete_or_alone(pod: Pod, action: str, reason: str
         # As with Karpenter: it fails safe.
         (replace(YOUNG, started=""), WAIT, EVICT, [], [], "for ever"),
         (replace(annotated(disrupt="45m", safe="false"), started=YOUNG.started), WAIT, EVICT, [], [], "for ever"),
-        (replace(SPARED, controller=None), WAIT, REFUSE, ["unmanaged"], [], "for ever"),
+        (replace(SPARED, controller=None), WAIT, REFUSE, ["unmanaged"], [], None),
+        (replace(SPARED, drain_wish="wait-completed"), WAIT, REFUSE, ["not_completed"], [], "for ever"),
         (replace(PLAIN, eviction_responders=("db",)), REFUSE, EVICT, [], ["eviction_responders"], None),
         (annotated(BATCH, timeout="1x"), REFUSE, REFUSE, ["not_completed"], ["unreadable_annotation"], 19 * HOUR),
     ],

@@ -252,3 +252,6 @@ def test_a_pod_that_changes_its_mind_is_heeded_either_way() -> None:
     assert not it.leaving and [entry["reason"] for entry in it.result(NOON)["skipped"]] == ["opted_out"]
     it.see(FIRST, LEAVES, 2)
     assert due(it, 2) == ["web"] and it.result(NOON)["skipped"] == []
+    for verdict, outcome in ((Verdict(EVICT, hold=COMPLETING), "waiting"), (stays, "released")) * 2:
+        it.see(FIRST, verdict, 3)
+        assert [wait["outcome"] for wait in it.result(NOON)["waited"]] == [outcome]
