@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,43 @@ def test_a_budget_is_kept_and_the_drain_waits_for_it(world: World, tmp_path: Pat
     texts = [json.loads(line).get("text", "") for line in journal.read_text().splitlines()]
     assert any("The disruption budget web needs 5 healthy pods" in text for text in texts)
     assert sum(text.startswith("drained ") for text in texts) == 2
+
+
+CROWD = [Deployment(f"web-{number}", replicas=27, cpu="20m", memory="16Mi", start=10, stop=5) for number in range(5)]
+
+
+def quarter_of(app: str) -> dict[str, Any]:
+    """A budget that lets a quarter of these pods go at a time."""
+    spec = {"maxUnavailable": "25%", "selector": {"matchLabels": {"app": app}}}
+    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": app}, "spec": spec}
+
+
+@pytest.mark.scenario(Scenario(groups=[NodeGroup("shared", size=9, outdated=False)], workloads=CROWD))
+def test_what_a_drain_of_many_pods_costs(world: World) -> None:
+    """Everything that is asked of the API server counts: lists, watches, owners, looks at the nodes, confirmations."""
+    nodes = nodes_of(world)
+    cordon(world, *nodes[:3])
+    there = [pod for node in nodes[:3] for pod in pods_on(world, node)]
+    answer = drain(world, *nodes[:3], poll_seconds=1, asg_name="shared", min_ready=3)
+    assert not answer["failed"] and evictions(world) == sorted(there)
+    asked = [call.operation for call in calls(world, service="kubernetes")]
+    assert asked.count(EVICTION) == len(there) and len(asked) < 1.5 * len(there), Counter(asked)
+
+    for workload in CROWD:
+        path = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+        world.client().create(path, quarter_of(workload.name))
+    cordon(world, *nodes[3:6])
+    there = [pod for node in nodes[3:6] for pod in pods_on(world, node)]
+    answer = drain(world, *nodes[3:6], poll_seconds=1)
+    assert not answer["failed"] and evictions(world) == sorted(there)
+    assert len(calls(world, EVICTION)) <= 1.2 * len(there), "budgets were asked in vain"
+    assert world.record.notes("budget_violated") == []
+    most = max(sum(1 for one in calls(world, EVICTION) if before <= one.at < before + 10) for before in starts(world))
+    assert most > len(CROWD), "one at a time would be slow"
+
+
+def starts(world: World) -> list[float]:
+    return [call.at for call in calls(world, EVICTION)]
 
 
 @pytest.mark.scenario(

@@ -88,12 +88,18 @@ def _own_size(was: GroupState, expected: Expected) -> int:
 
 
 def nothing_lost(record: Record, expected: Expected) -> list[str]:
-    """2: no pod that should have been evicted was on an instance when we, or Auto Scaling by itself, removed it."""
+    """2: no pod that should have been evicted ran on an instance when we, or Auto Scaling by itself, removed it.
+
+    Where the machine was dead already nothing was lost by its removal.
+    """
     return [
         f"{note['pod']} was still on {note['node']} when {note['author']} removed the instance"
         for note in record.notes("pod_lost")
-        if note["author"] in expected.authors
-        or (note["author"] == AWS and note["instance"] not in expected.gone_otherwise)
+        if note["alive"]
+        and (
+            note["author"] in expected.authors
+            or (note["author"] == AWS and note["instance"] not in expected.gone_otherwise)
+        )
     ]
 
 

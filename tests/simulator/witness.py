@@ -14,13 +14,14 @@ Kinds of notes (``record.notes(kind)``):
   ``pods`` (those that should have been evicted before and were still there)
 - ``budget_violated``: ``budget``, ``author``, ``healthy``, ``wanted``: fewer healthy pods than wanted are left by a
   deed past the eviction API
-- ``pod_lost``: see ``pods`` of instance_removed; one note a pod, with ``pod``, ``node``, ``instance``, ``author``
+- ``pod_lost``: see ``pods`` of instance_removed; one note a pod, with ``pod``, ``node``, ``instance``, ``author``, and
+  ``alive``: whether anything of it ran until then, or its machine was dead already
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,9 +60,10 @@ class Change:
 class Witness:
     """Watches all requests and all instances from the moment ``watch`` is called."""
 
-    def __init__(self, record: Record, store: Store):
+    def __init__(self, record: Record, store: Store, machine_is_up: Callable[[str], bool]):
         self._record = record
         self._store = store
+        self._machine_is_up = machine_is_up
         self._lock = threading.Lock()
         self._cordoned: set[str] = set()
         self._watching = False
@@ -180,7 +182,8 @@ class Witness:
             pods=names,
         )
         for name in names:
-            self._record.note("pod_lost", pod=name, node=name_of(node), instance=change.instance, author=author)
+            where = {"node": name_of(node), "instance": change.instance, "alive": self._machine_is_up(name_of(node))}
+            self._record.note("pod_lost", pod=name, author=author, **where)
         self._note_violations([pod for pod in pods if healthy_pod(pod)], author)
 
     def _remover(self, change: Change) -> str:

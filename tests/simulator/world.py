@@ -245,7 +245,7 @@ class World:
             self.clock, self.cloud, self.kubernetes.store, self.aws(BALANCER_CONTROLLER), self._controller_target_groups
         )
         self.clients: list[Client] = []
-        self.witness = Witness(self.record, self.kubernetes.store)
+        self.witness = Witness(self.record, self.kubernetes.store, self.machines.machine_is_up)
         self.record.observe(self.witness.on_call)
         self.cloud.compute.watchers.append(self._instance_changed)
 

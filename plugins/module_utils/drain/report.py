@@ -130,8 +130,8 @@ class Report:
         ended = f" ({len(self._ended)} of {len(self._plan.drains)} nodes)" if len(self._plan.drains) > 1 else ""
         if drain.abandoned:
             why = "there is no Node any more" if reason == NODE_GONE else drain.vitals.explain()
-            text = f"{counted(len(drain.abandoned), 'pod')} of {name} given up: {why}"
-            self._write("pods_abandoned", text, node=name, pods=drain.abandoned)
+            told = f"{counted(len(drain.abandoned), 'pod')} of {name} given up: {why}"
+            self._write("pods_abandoned", told, node=name, pods=drain.abandoned)
         if drain.volumes:
             self._write(
                 "volumes_pending", f"{name}: {volumes_pending(drain.volumes)}", node=name, volumes=drain.volumes

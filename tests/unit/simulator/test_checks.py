@@ -110,7 +110,7 @@ def test_what_others_took_a_moment_ago_need_not_be_known() -> None:
 
 @pytest.mark.parametrize("author", ["evergreen", "aws"])
 def test_a_lost_pod(record: Record, author: str) -> None:
-    record.note("pod_lost", pod="default/web", node="ip-i-new1", instance="i-new1", author=author)
+    record.note("pod_lost", pod="default/web", node="ip-i-new1", instance="i-new1", author=author, alive=True)
     assert broken(record) == [f"default/web was still on ip-i-new1 when {author} removed the instance"]
 
 
@@ -121,7 +121,7 @@ def test_auto_scaling_removed_an_instance_itself(record: Record) -> None:
 
 def test_auto_scaling_may_remove_what_somebody_else_ended(record: Record) -> None:
     removed(record, "i-new3", author="aws", pods=("default/web",))
-    record.note("pod_lost", pod="default/web", node="ip-i-new3", instance="i-new3", author="aws")
+    record.note("pod_lost", pod="default/web", node="ip-i-new3", instance="i-new3", author="aws", alive=True)
     assert broken(record, expected=replace(EXPECTED, gone_otherwise=("i-new3",))) == []
 
 
