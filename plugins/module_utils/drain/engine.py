@@ -274,12 +274,12 @@ class Drain:
 
     def _send_evictions(self, course: Course, now: float) -> None:
         due = course.drain.due(now)
-        if not due or not self._floor_holds(now) or not self._budgets.known():
+        if not due or not self._budgets.known():
             return
         if now < self._flow.held_until:
             course.wake_at = min(course.wake_at, self._flow.held_until)
             return
-        admitted, refused = self._flow.admit(course, due, now)
+        admitted, refused = self._flow.admit(course, due, now, lambda: self._floor_holds(now))
         for departure in admitted:
             course.drain.sent(departure)
             self._evictions.submit(self._evict, course, departure)

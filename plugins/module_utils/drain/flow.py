@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -193,9 +193,11 @@ class Flow(Generic[AnyLeaving]):
         self.held_until = 0.0  # the server's flow control has asked everybody to wait
 
     def admit(
-        self, lane: Lane, due: Sequence[AnyLeaving], now: float
+        self, lane: Lane, due: Sequence[AnyLeaving], now: float, allowed: Callable[[], bool] = lambda: True
     ) -> tuple[list[AnyLeaving], list[tuple[AnyLeaving, Answer]]]:
-        """Those that are to be sent now, which count as sent from here on; and those that a budget does not let go."""
+        """Those that are to be sent now, which count as sent from here on; and those that a budget does not let go.
+
+        Whether anything is ``allowed`` at all is only asked where something could be sent: it costs a look."""
         places = EVICTIONS_AT_ONCE - sum(self._under_way.values())
         own = EVICTIONS_AT_ONCE_ON_A_NODE - self._under_way.get(lane, 0)
         sent: list[AnyLeaving] = []
@@ -206,6 +208,8 @@ class Flow(Generic[AnyLeaving]):
             refusal = self.ledger.refusal(one.pod, lane, now)
             if refusal is not None:
                 refused.append((one, refusal))
+            elif not allowed():
+                break
             elif len(sent) < min(places, own):
                 self.ledger.sent(one.pod, now)
                 sent.append(one)

@@ -220,3 +220,15 @@ def test_flow_control_lets_everybody_rest_as_long_as_the_server_says() -> None:
     it.admit(node, [first], 0)
     it.answered(node, first.pod, Answer("retry", "rate_limited", "too many", pause=7, everybody=True), 1)
     assert admitted(it, [second], 7.9) == [] and admitted(it, [second], 8) == ["web-1"]
+
+
+def test_whether_anything_may_be_sent_is_asked_only_where_something_could_be() -> None:
+    asked: list[bool] = []
+
+    def no() -> bool:
+        asked.append(True)
+        return False
+
+    it = flow(replace(WEB, disruptions_allowed=0))
+    assert len(it.admit(Node(), pods(2), 0, no)[1]) == 2 and not asked
+    assert it.admit(Node(), pods(2, app="free"), 0, no) == ([], []) and asked
