@@ -13,6 +13,8 @@ import pytest
 from integration.permissions import grant_only_what_is_documented
 from integration.test_node_drain import calls, cordon, drain, node_with, nodes_of, pods_on
 
+from simulator.identities import TOOL
+from simulator.kubernetes import troubles
 from simulator.kubernetes.controllers.timings import HANGS
 from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
 from simulator.world import World
@@ -144,3 +146,28 @@ def drained_since(world: World, node: str) -> str:
 def drain_instances(world: World, *instances: str, **options: Any) -> dict[str, Any]:
     arguments = {"cluster_name": world.scenario.cluster, "instance_ids": list(instances), "poll_seconds": 0.2}
     return world.module("evergreen.eks.node_drain", {**arguments, **options})
+
+
+@pytest.mark.scenario(
+    Scenario(
+        groups=[NodeGroup("shared", size=3, outdated=False)],
+        workloads=[Deployment("web", replicas=1, budget=Budget(max_unavailable=1)), Deployment("other", replicas=2)],
+    )
+)
+def test_steps_are_taken_in_trouble_too_and_for_pods_that_nobody_could_ever_evict(world: World) -> None:
+    """Two budgets select the pod, which the eviction API does not support; the answer to its deletion is lost."""
+    selector = {"matchLabels": {"app": "web"}}
+    second = {"metadata": {"name": "second"}, "spec": {"maxUnavailable": 1, "selector": selector}}
+    manifest = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", **second}
+    world.client().create("/apis/policy/v1/namespaces/default/poddisruptionbudgets", manifest)
+    node = node_with(world, "web")
+    cordon(world, node)
+    world.faults.add("kubernetes", f"^{DELETION}$", author=TOOL, error=troubles.flow_control(1))
+    world.faults.add("kubernetes", f"^{DELETION}$", author=TOOL, reset="after", skip=1)
+
+    policy = [{"after": 1, "action": "delete", "budgets": "overrule"}]
+    answer = drain(world, node, timeout=1, on_timeout="escalate", escalation=policy)
+
+    assert not answer["failed"], answer
+    assert forced(answer["nodes"][node]) == [("web", "delete", ["default/second", "default/web"])]
+    assert pods_on(world, node) == []

@@ -401,16 +401,17 @@ class Drain:
         now = self._clock.now()
         departure.sending = False
         course.wake()
+        if outcome.record:
+            course.drain.forced[(departure.pod.uid, step.action)] = outcome.record
+            self._report.changed = True
         if outcome.kind == forcing.TAKEN:
             course.ladder.taken(departure, step, now)
-            course.drain.forced.append(outcome.record)
             departure.not_before = now + PATIENCE_LOOKS * self._request.poll_seconds
-            self._report.changed = True
         elif outcome.kind == forcing.SPARED:
             course.ladder.spared(departure, step, now)
             self._report.spared(course.drain, departure, step.action, outcome.message)
         else:
-            course.ladder.troubled(departure, step, now)
+            course.ladder.troubled(departure, step, now, perhaps=outcome.record is not None)
 
     def _in_hand_for(self, course: Course, seconds: float | None) -> None:
         if seconds is not None:

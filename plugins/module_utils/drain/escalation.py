@@ -140,10 +140,12 @@ def _read_step(entry: Mapping[str, Any]) -> Step:
 
 @dataclass
 class Climb:
-    """How far one pod has been escalated: the number of the last step taken, and when."""
+    """How far one pod has been escalated: the number of the last step taken, and when; and when a step was last sent
+    that may have had effect, whatever the answer."""
 
     last: int = -1
     at: float | None = None
+    touched_at: float | None = None
     rests: dict[int, float] = field(default_factory=dict)  # number of a step -> until when it need not be tried
     troubles: int = 0  # how often the API could not take the next one
     not_before: float = 0.0
@@ -169,15 +171,16 @@ class Ladder:
     def taken(self, departure: Departure, step: Step, now: float) -> None:
         """The API server has accepted it."""
         climb = self._climb(departure)
-        climb.last, climb.at, climb.troubles = self._steps.index(step), now, 0
+        climb.last, climb.at, climb.touched_at, climb.troubles = self._steps.index(step), now, now, 0
 
     def spared(self, departure: Departure, step: Step, now: float) -> None:
         """It must not be taken as things are, for example because of a budget that it does not overrule."""
         self._climb(departure).rests[self._steps.index(step)] = now + SPARED_LOOKS * self._poll_seconds
 
-    def troubled(self, departure: Departure, step: Step, now: float) -> None:
-        """The API could not take it for now: it is tried again, for as long as we are patient with it."""
+    def troubled(self, departure: Departure, step: Step, now: float, *, perhaps: bool = False) -> None:
+        """The API could not take it for now, or ``perhaps`` it has: it is tried again, as long as we are patient."""
         climb = self._climb(departure)
+        climb.touched_at = now if perhaps else climb.touched_at
         climb.troubles += 1
         climb.not_before = now + self._poll_seconds
         if climb.troubles >= PATIENCE_POLLS:
@@ -192,7 +195,7 @@ class Ladder:
         if departure.sending:
             return True
         patience = departure.pod.grace_seconds + PATIENCE_LOOKS * self._poll_seconds
-        if climb.at is not None and now - climb.at < patience:
+        if climb.touched_at is not None and now - climb.touched_at < patience:
             return True
         ahead = [step for number, step in self._ahead(departure) if climb.rests.get(number, now) <= now]
         stopping = departure.terminating_since is not None

@@ -30,7 +30,7 @@ FORCED, NOT_FORCED = "pod_forced", "pod_not_forced"
 # What came of it.
 TAKEN, SPARED, TROUBLED = "taken", "spared", "troubled"
 
-NOT_FOUND, CONFLICT = 404, 409
+NOT_FOUND, CONFLICT, FLOW_CONTROL = 404, 409, 429
 IN_WORDS = {
     DELETE: "deleted",
     DELETE_GRACE_1: "deleted with 1 s to stop",
@@ -40,7 +40,8 @@ IN_WORDS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a step for a pod, why in words, and the entry of C(forced) in the result."""
+    """What came of a step for a pod, why in words, and the entry of C(forced) in the result where it was taken, or may
+    have been: of a request whose answer was lost nobody knows."""
 
     kind: str
     message: str = ""
@@ -55,6 +56,7 @@ class Forcer:
         self._grace_period, self._poll_seconds = grace_period, poll_seconds
         self._lock = threading.Lock()
         self._budgets: dict[str, tuple[float, list[Budget] | None]] = {}
+        self._perhaps: set[tuple[str, str]] = set()  # UID and action of requests whose answer was lost
 
     def take(self, pod: Pod, step: Step) -> Outcome:
         """Take this step for this pod. Raises KubernetesError for what no other attempt would get done either."""
@@ -71,7 +73,7 @@ class Forcer:
         # Before the deed: nobody is forced without a trace, whenever we are killed.
         self._call.journal.write(FORCED, text=text, node=pod.node_name, **record)
         outcome = self._delete(pod, step, record)
-        if outcome.kind != TAKEN:
+        if outcome.record is None:
             text = f"{pod} was not {IN_WORDS[step.action]}: {outcome.message}"
             self._call.journal.write(NOT_FORCED, text=text, node=pod.node_name, **record)
         return outcome
@@ -82,15 +84,18 @@ class Forcer:
         grace = self._grace_period if step.grace_period is None else step.grace_period
         if grace is not None:
             options["gracePeriodSeconds"] = grace
+        attempt = pod.uid, step.action
         try:
             self._client.delete(pod.path, options)
         except KubernetesError as error:
-            if error.status == NOT_FOUND:
-                return Outcome(SPARED, "it had gone by itself")
-            if error.status == CONFLICT:
-                return Outcome(SPARED, "another pod has its name by now")
-            if error.transient:
+            if error.status in (NOT_FOUND, CONFLICT):  # with CONFLICT another pod has its name by now
+                by_us = attempt in self._perhaps
+                return Outcome(TAKEN, record=record) if by_us else Outcome(SPARED, "it had gone by itself")
+            if error.status == FLOW_CONTROL:
                 return Outcome(TROUBLED, error.message)
+            if error.transient:
+                self._perhaps.add(attempt)
+                return Outcome(TROUBLED, error.message, record)
             if error.text.startswith("admission webhook "):
                 return Outcome(SPARED, error.text)
             raise

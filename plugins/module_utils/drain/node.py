@@ -213,7 +213,7 @@ class NodeDrain:
         self.warnings: dict[tuple[str, str], dict[str, str]] = {}
         self.evicted: list[str] = []
         self.volumes: list[str] = []  # that are still attached, of pods that are gone
-        self.forced: list[dict[str, Any]] = []
+        self.forced: dict[tuple[str, str], dict[str, Any]] = {}  # by UID and action
         self.fresh = False  # whether what is known of the pods is being kept up to date
         self.fresh_since = 0.0
         self.out_of_sight = ""  # why it is not, where an API in trouble is the reason
@@ -420,7 +420,7 @@ class NodeDrain:
             "blocked": [departure.record(timestamp) for departure in leaving],
             "abandoned": self.abandoned,
             "volumes_pending": self.volumes,
-            "forced": list(self.forced),
+            "forced": list(self.forced.values()),
             "warnings": sorted(self.warnings.values(), key=lambda entry: (entry["pod"], entry["reason"])),
         }
 

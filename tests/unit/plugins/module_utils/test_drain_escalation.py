@@ -24,6 +24,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.forcing import
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import PATIENCE_LOOKS, Departure
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.forced import read_forced
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesError
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import PATIENCE_POLLS, Call, Journal
 
@@ -187,6 +188,17 @@ def test_hope_ends_some_looks_after_the_last_step() -> None:
     assert it.helps([departure], end - 1) and not it.helps([departure], end)
 
 
+def test_a_step_that_may_have_been_taken_is_given_its_time() -> None:
+    it, departure = ladder(DELETE), refused()
+    ((_departure, step),) = it.due([departure], 600)
+    it.troubled(departure, step, 600, perhaps=True)
+    assert it.helps([stopping(since=601)], 602)
+    assert actions(it, departure, 610) == ["delete"]  # it had no effect: once more
+    it = ladder(DELETE)
+    it.troubled(departure, step, 600)
+    assert not it.helps([stopping(since=601)], 602)  # it was somebody else
+
+
 def test_hope_ends_where_a_budget_is_not_to_be_overruled_or_the_api_stays_in_trouble() -> None:
     it, departure = ladder(DELETE), refused()
     ((_departure, step),) = it.due([departure], 600)
@@ -267,17 +279,18 @@ def take(api: Api, tmp_path: Any, *steps: dict[str, Any]) -> tuple[list[Any], li
 def test_what_comes_of_a_step(api: Api, step: dict[str, Any], kind: str, tmp_path: Any) -> None:
     (outcome,), _journal = take(api, tmp_path, {**DELETE, **step})
     assert outcome.kind == kind
-    assert bool(outcome.record) is (kind == "taken")
+    if kind != "troubled":
+        assert bool(outcome.record) is (kind == "taken")
 
 
 def test_a_pod_is_deleted_by_its_uid_and_the_journal_says_so_before(tmp_path: Any) -> None:
-    api = Api(budget(), error=error(503))
+    api = Api(budget())
     (outcome, _second), journal = take(
         api, tmp_path, {**DELETE, "budgets": "overrule"}, {**GRACE_1, "budgets": "overrule"}
     )
     record = {"pod": "shop/web-1", "uid": "uid-1", "action": "delete", "after": 600, "budgets": ["shop/web"]}
-    assert outcome.kind == "troubled" and outcome.record is None
-    assert [event["kind"] for event in journal] == 2 * ["pod_forced", "pod_not_forced"]
+    assert outcome.kind == "taken" and outcome.record == record
+    assert [event["kind"] for event in journal] == 2 * ["pod_forced"]
     assert {key: journal[0][key] for key in record} == record
     assert journal[0]["text"] == "shop/web-1 on node-a is deleted, as written for 600 s, overruling budget shop/web"
     assert api.deleted[0]["preconditions"] == {"uid": "uid-1"} and api.deleted[0]["gracePeriodSeconds"] == 60
@@ -290,3 +303,26 @@ def test_a_missing_right_is_passed_on_as_it_is(tmp_path: Any) -> None:
         take(
             Api(error=error(403, 'pods "web-1" is forbidden: User "u" cannot delete resource "pods"')), tmp_path, DELETE
         )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kinds", "listed"),
+    [
+        (error(429), None, ["troubled", "taken"], [False, True]),  # nothing was done yet
+        # An answer that was lost may have been a yes; what is found then tells.
+        (error(0), None, ["troubled", "taken"], [True, True]),
+        (error(503), error(404), ["troubled", "taken"], [True, True]),
+        (error(504), error(409), ["troubled", "taken"], [True, True]),
+        (error(429), error(404), ["troubled", "spared"], [False, False]),
+    ],
+)
+def test_a_pod_whose_answer_was_lost_counts_as_forced(first, second, kinds, listed, tmp_path: Any) -> None:
+    journal, clock, api = tmp_path / "journal.jsonl", FakeClock(), Api()
+    forcer = Forcer(api, Call(clock, Journal(str(journal), clock)), None, POLL)
+    (step,) = read_steps("escalate", [DELETE])
+    outcomes = []
+    for api.error in (first, second):
+        outcomes.append(forcer.take(POD, step))
+    assert [outcome.kind for outcome in outcomes] == kinds
+    assert [outcome.record is not None for outcome in outcomes] == listed
+    assert len(read_forced(journal, "")) == int(listed[-1])
