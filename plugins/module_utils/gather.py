@@ -41,7 +41,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.scene import (
     unsteady,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.stale import why_stale
-from ansible_collections.evergreen.eks.plugins.module_utils.stragglers import planned
+from ansible_collections.evergreen.eks.plugins.module_utils.stragglers import planned, stragglers_of
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
 
 LEFTOVERS = "marks that nobody needs any more are to be taken off"
@@ -353,4 +353,7 @@ def summary(gathered: Gathered) -> list[str]:
         f"{group.name}: {len(checkpoint.remaining)} to replace in {counted(len(ahead), 'wave')} of "
         f"{'+'.join(map(str, ahead)) or 'none'}, up to {checkpoint.surge} extra and {checkpoint.unavailable} missing"
     )
+    carried = stragglers_of(checkpoint, checkpoint.remaining)
+    if carried:
+        lines.append(f"{group.name}: not drained in time before, and tried again with the next wave: {names(carried)}")
     return lines + notes

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from integration.permissions import grant_only_what_is_documented
-from integration.test_node_drain import calls, cordon, drain, node_with, nodes_of, pods_on
+from integration.test_node_drain import calls, cordon, drain, evictions, node_with, nodes_of, pods_on
 
 from simulator.identities import TOOL
 from simulator.kubernetes import troubles
@@ -171,3 +171,12 @@ def test_steps_are_taken_in_trouble_too_and_for_pods_that_nobody_could_ever_evic
     assert not answer["failed"], answer
     assert forced(answer["nodes"][node]) == [("web", "delete", ["default/second", "default/web"])]
     assert pods_on(world, node) == []
+
+    # A node that only waits for pods that are to complete does not hold the others either.
+    waiting = node_with(world, "other")
+    cordon(world, waiting)
+    completing = {"selector": "app=other", "timeout": "20h"}
+    answer = drain(world, waiting, timeout=1, on_timeout="carry", wait_for_completion=completing)
+    assert not answer["failed"] and answer["carried"] == [waiting]
+    assert {entry["reason"] for entry in answer["nodes"][waiting]["blocked"]} == {"completing"}
+    assert not [pod for pod in evictions(world) if "other" in pod]

@@ -91,7 +91,8 @@ class Step:
 
 def read_steps(on_timeout: str, raw: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
     """The steps of the option C(escalation), the first one first. Raises InvalidInput for what cannot be meant."""
-    steps = tuple(sorted((_read_step(entry) for entry in raw), key=lambda step: step.after))
+    distinct = dict.fromkeys(_read_step(entry) for entry in raw)
+    steps = tuple(sorted(distinct, key=lambda step: step.after))
     if steps and on_timeout != ESCALATE:
         raise InvalidInput(
             f"there is an escalation, but on_timeout is {on_timeout}, so none of its steps would ever be taken",

@@ -75,7 +75,9 @@ def test_what_cannot_be_meant_is_refused(on_timeout: str, steps: list[dict[str, 
 
 
 def test_steps_are_taken_in_the_order_of_their_times() -> None:
-    steps = read_steps("escalate", [FORCE, {**DELETE, "after": 600}, {**GRACE_1, **BATCH, "budgets": "overrule"}])
+    steps = read_steps(
+        "escalate", [FORCE, FORCE, {**DELETE, "after": 600}, {**GRACE_1, **BATCH, "budgets": "overrule"}]
+    )
     assert [(step.after, step.action, step.overrules) for step in steps] == [
         (600, "delete", False),
         (1200, "delete_grace_1", True),

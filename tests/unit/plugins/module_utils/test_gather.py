@@ -10,6 +10,7 @@ from unit.checkpoints import a_checkpoint
 from unit.scenes import a_member, a_scene
 from unit.scripted_aws import instance_entry, scripted_aws
 
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import HostProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, already_gone, as_plan
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
 
@@ -44,3 +45,10 @@ def test_named_instances_that_are_gone_already():
 def test_waves_in_hand_are_brought_to_their_end_whatever_a_gate_would_say(waves, in_hand):
     scene = a_scene([a_member("i-1"), a_member("i-2")])
     assert as_plan(Gathered(scene, a_checkpoint(waves=waves), resumed=True))["in_hand"] == in_hand
+
+
+def test_the_plan_of_a_run_that_goes_on_names_who_was_carried():
+    scene = a_scene([a_member("i-1"), a_member("i-2")])
+    hosts = {"i-1": HostProgress("all", carried=2), "i-2": HostProgress("all")}
+    lines = as_plan(Gathered(scene, a_checkpoint(hosts=hosts, waves=[Wave(1, 2)]), resumed=True))["summary"]
+    assert "shared: not drained in time before, and tried again with the next wave: i-1" in lines
