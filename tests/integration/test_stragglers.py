@@ -11,6 +11,8 @@ import pytest
 from integration.permissions import grant_only_what_is_documented
 from integration.rollouts import checkpoints, everything_outdated, problems, restore, roll, roll_until_killed
 
+from simulator.identities import TOOL
+from simulator.runs import Run
 from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
 from simulator.world import World
 
@@ -91,20 +93,39 @@ def test_killed_right_after_a_node_was_carried_the_run_goes_on_or_back(world: Wo
         assert problems(world, {"shared": everybody - {straggler}}) == []
 
 
-@pytest.mark.scenario(
-    Scenario(
-        groups=[NodeGroup("shared", size=1)],
-        workloads=[Deployment("frozen", budget=FROZEN, labels={"tier": "batch"}), Deployment("web", replicas=2)],
-    )
+ONE_TO_FORCE = Scenario(
+    groups=[NodeGroup("shared", size=1)],
+    workloads=[Deployment("frozen", budget=FROZEN, labels={"tier": "batch"}), Deployment("web", replicas=2)],
 )
-def test_what_the_policy_forces_is_in_the_result_and_the_journal_of_the_run(world: World) -> None:
-    policy = [{"after": "1s", "action": "delete", "selector": "tier=batch", "budgets": "overrule"}]
-    grant_only_what_is_documented(world, escalation=True)
-    run = roll(
-        world, **WITHOUT_GATES, eks_drain_on_timeout="escalate", eks_drain_timeout=1, eks_drain_escalation=policy
-    )
-    assert run.rc == 0, run.output
+ESCALATE = {
+    **WITHOUT_GATES,
+    "eks_drain_on_timeout": "escalate",
+    "eks_drain_timeout": 1,
+    "eks_drain_escalation": [{"after": "1s", "action": "delete", "selector": "tier=batch", "budgets": "overrule"}],
+}
 
+
+@pytest.mark.scenario(ONE_TO_FORCE)
+def test_what_the_policy_forces_is_in_the_result_and_the_journal_of_the_run(world: World) -> None:
+    grant_only_what_is_documented(world, escalation=True)
+    run = roll(world, **ESCALATE)
+    assert run.rc == 0, run.output
+    forced_once(world, run)
+    # Nothing but that budget was passed over.
+    assert [found for found in problems(world, everything_outdated(world.beginning)) if "frozen" not in found] == []
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(ONE_TO_FORCE)
+def test_who_was_forced_right_before_the_run_was_killed_is_in_the_result_of_the_next_one(world: World) -> None:
+    roll_until_killed(world, "kubernetes", "^DELETE pods$", **ESCALATE)
+    run = roll(world, **ESCALATE)
+    assert run.rc == 0, run.output
+    forced_once(world, run)
+
+
+def forced_once(world: World, run: Run) -> None:
+    """The one pod that a budget never lets go is listed wherever it should be, and was deleted once."""
     (finished,) = (world.home / "state").rglob("*.done.json")
     (forced,) = json.loads(finished.read_text())["forced"]
     assert forced["pod"].startswith("default/frozen-") and forced["budgets"] == ["default/frozen"]
@@ -113,6 +134,5 @@ def test_what_the_policy_forces_is_in_the_result_and_the_journal_of_the_run(worl
     (journal,) = (world.home / "state").rglob("*.journal.jsonl")
     events = [json.loads(line) for line in journal.read_text().splitlines()]
     assert [event["uid"] for event in events if event["kind"] == "pod_forced"] == [forced["uid"]]
+    assert [call.target for call in world.record.calls(author=TOOL, operation="DELETE pods")] == [forced["pod"]]
     assert {note["budget"] for note in world.record.notes("budget_violated")} == {"default/frozen"}
-    # Nothing but that budget was passed over.
-    assert [found for found in problems(world, everything_outdated(world.beginning)) if "frozen" not in found] == []
