@@ -210,6 +210,7 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
         "instance_ids": victims,
         "new_instance_ids": _unmarked_newcomers(checkpoint, scene),
         "floor": _floor(standing),
+        "min_healthy": min(1, _floor(standing)),
         "surplus": too_many,
         "on_timeout": on_timeout(rollout.settings.drain_on_timeout, checkpoint, victims, too_many),
         **_wave_facts(checkpoint, wave),

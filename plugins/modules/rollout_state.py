@@ -209,6 +209,10 @@ ahead:
   returned: stage=further_waves
   type: list
   elements: int
+min_healthy:
+  description: Healthy targets that must remain in each load balancer; none where all members may be missing.
+  returned: stage=cordon
+  type: int
 processes:
   description: The processes to suspend, or at V(sizes_back) to resume.
   returned: stage=reserve or stage=sizes_back

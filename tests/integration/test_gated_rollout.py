@@ -234,3 +234,12 @@ def test_new_nodes_that_get_no_traffic_stop_the_rollout_before_any_old_one_is_to
     assert problems(world, {"shared": []}) == []
     assert pool(world, "own") == dict.fromkeys(old, "healthy")
     assert client.failures == []
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(SHOP.with_group("shared", size=1))
+def test_a_group_whose_only_node_may_be_missing_leaves_its_load_balancers_empty_meanwhile(world: World) -> None:
+    run = roll(world, eks_max_surge=0, eks_max_unavailable=1)
+    assert run.rc == 0, run.output
+    assert problems(world, max_unavailable={"shared": 1}) == []
+    assert pool(world, "own") == dict.fromkeys(world.snapshot().groups["shared"].instances, "healthy")
