@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -30,6 +31,7 @@ SHOP = Scenario(
     controller_target_groups=["nodes"],
     deregistration_delay=60,
 )
+ONE_NODE = replace(SHOP.with_group("shared", size=1), workloads=[Deployment("web", replicas=2)])
 CRASHES_ON_NEW_NODES = {"simulator/crashes-after": "1", "simulator/troubled-on": f"{VERSION_LABEL}=2"}
 CRASHING = Scenario(
     groups=[NodeGroup("shared", size=2)],
@@ -237,7 +239,7 @@ def test_new_nodes_that_get_no_traffic_stop_the_rollout_before_any_old_one_is_to
 
 
 @pytest.mark.slow
-@pytest.mark.scenario(SHOP.with_group("shared", size=1))
+@pytest.mark.scenario(ONE_NODE)
 def test_a_group_whose_only_node_may_be_missing_leaves_its_load_balancers_empty_meanwhile(world: World) -> None:
     run = roll(world, eks_max_surge=0, eks_max_unavailable=1)
     assert run.rc == 0, run.output
