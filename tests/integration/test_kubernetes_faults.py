@@ -161,6 +161,7 @@ def test_three_minutes_without_a_control_plane_in_every_stage_are_outlived(world
 
 @pytest.mark.scenario(ONE_BY_ONE)
 def test_a_drain_outlives_all_that_can_happen_to_its_watch(world: World):
+    """That of its pods, and that of the budgets."""
     node = cordoned(world, "web")
     there = pods_on(world, node)
     met = disturb(
@@ -174,6 +175,16 @@ def test_a_drain_outlives_all_that_can_happen_to_its_watch(world: World):
         {"error": troubles.UNAVAILABLE},
         {"stream": "silence"},
     )
+    met += disturb(
+        world,
+        "^WATCH poddisruptionbudgets$",
+        {"error": troubles.TOO_OLD},
+        {"stream": "half"},
+        {"error": troubles.flow_control(0)},
+        {"stream": "end"},
+        {"error": troubles.UNAVAILABLE},
+    )
+    met += disturb(world, "^GET poddisruptionbudgets$", {"error": troubles.TIMEOUT})
     answer = drain(world, node)
     assert not answer["failed"], answer
     assert answer["nodes"][node]["evicted"] == there
