@@ -63,3 +63,8 @@ def test_in_an_awx_job_a_checkpoint_in_its_container_is_refused_before_anything_
     params = {"settings": RAW, "poll_seconds": 5, "state": STATE, "awx_job_id": "17"}
     with pytest.raises(InvalidInput, match="lost with the container of this AWX job.*eks_state_store=configmap"):
         rollout_of(params, Call())
+
+
+def test_an_escalation_that_cannot_be_meant_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(InvalidInput, match="there is no escalation"):
+        Settings.of({**RAW, "drain_on_timeout": "escalate"}, poll_seconds=5)
