@@ -153,6 +153,7 @@ class Drain:
         self._explainer = Explainer(self._client.once)  # what fails now is read again in the next look
         self._explaining = False
         self._explained_at = 0.0
+        self._explain_due = 0.0
         self._forcer = Forcer(self._client, call, request.grace_period, request.poll_seconds)
 
     def run(self) -> dict[str, dict[str, Any]]:
@@ -188,6 +189,8 @@ class Drain:
     # --- the deciding thread's round
 
     def _begin_nodes(self) -> None:
+        if not self._waiting:
+            return
         in_hand = sum(not (course.detaching or course.drain.only_waits) for course in self._courses)
         while self._waiting and in_hand < self._request.max_parallel:
             drain = self._waiting.popleft()
@@ -328,8 +331,9 @@ class Drain:
         """Have diagnosed, in one look for all of them, who has been in the way for a while: at once who is for the
         first time, the others now and then, since what is in their way may change."""
         now, while_ = self._clock.now(), EXPLAIN_LOOKS * self._request.poll_seconds
-        if self._explaining or now < self._explained_at + self._request.poll_seconds:
+        if self._explaining or now < self._explain_due:
             return
+        self._explain_due = now + self._request.poll_seconds
         left = _leaving(course.drain for course in self._courses)
         stuck = [(drain, departure) for drain, departure in left if departure.stuck(now, while_)]
         again = now >= self._explained_at + while_
