@@ -28,7 +28,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     take_up,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene, describe_target
-from ansible_collections.evergreen.eks.plugins.module_utils.stages import absent_before, taken_out_in_vain
+from ansible_collections.evergreen.eks.plugins.module_utils.stages import absent_before, not_new, taken_out_in_vain
 from ansible_collections.evergreen.eks.plugins.module_utils.stopping import leftover
 from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import Unfinished
 
@@ -48,6 +48,7 @@ def restore(rollout: Rollout) -> dict[str, Any]:
         "changed": True,
         "min_ready": max(0, own - len(absent_before(checkpoint, scene))),
         "expected_desired": scene.group.desired_capacity,
+        "old_instance_ids": not_new(checkpoint),
     }
 
 

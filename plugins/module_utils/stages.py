@@ -180,7 +180,7 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
         "expected_desired": sizes.desired_capacity,
         "min_ready": sizes.min_ready,
         "floor": sizes.floor,
-        "remaining_instance_ids": checkpoint.remaining,
+        "old_instance_ids": not_new(checkpoint),
         **_wave_facts(checkpoint, checkpoint.wave(number)),
     }
 
@@ -422,6 +422,11 @@ def _same_target_for(standing: Standing, wave: Wave) -> None:
 def cordoned_in_vain(checkpoint: Checkpoint, scene: Scene) -> list[str]:
     """Members that carry our cordon and are to stay: of a selection that is given up, or was made anew."""
     return [host.instance_id for host in scene.counting if host.ours and host.instance_id not in checkpoint.remaining]
+
+
+def not_new(checkpoint: Checkpoint) -> list[str]:
+    """Whose traffic nobody waits for: members of the start, whatever others have done with them, and who is to go."""
+    return sorted({*checkpoint.members_before, *checkpoint.remaining})
 
 
 def taken_out_in_vain(checkpoint: Checkpoint, scene: Scene) -> list[str]:

@@ -163,6 +163,7 @@ instances:
         - V(no_local_pod), it is unhealthy because no pod of the service runs there; nothing is waited for.
         - V(nobody_healthy), it is unhealthy like all of the others there, so that what is behind the load balancer is
           down; nothing is waited for.
+        - V(taken_out), this module has deregistered it there, without O(run_id); nothing is waited for.
         - V(left_to_group), Auto Scaling takes it out when it terminates it; nothing is waited for.
         - V(left_to_pods), it is one of the last healthy nodes of a service whose pods decide; nothing is waited for.
         - V(too_few_healthy), it stays, because fewer than O(min_healthy) healthy instances would be left.

@@ -228,9 +228,9 @@ returning_instance_ids:
   returned: stage=reserve, stage=give_up, stage=abandon or stage=sizes_back
   type: list
   elements: str
-remaining_instance_ids:
-  description: The selected instances that are not gone.
-  returned: stage=scale_up
+old_instance_ids:
+  description: The members of the beginning, and whoever else is to go. New nodes are all others.
+  returned: stage=scale_up or stage=restore
   type: list
   elements: str
 new_instance_ids:

@@ -11,9 +11,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.balancers.decisions import (
     BALANCER_GONE,
     INSTANCE_GONE,
+    MARK,
+    TAKEN_OUT,
     Request,
     Standing,
     arriving,
+    read_marks,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.balancers.read import find_balancers
 from ansible_collections.evergreen.eks.plugins.module_utils.balancers.records import (
@@ -23,7 +26,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.balancers.records im
     Pool,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.balancers.work import Work
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group, Instance
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 GONE_STATES = ("shutting-down", "terminated")
@@ -49,7 +52,7 @@ class Arrival(Work):
         else:
             self._read(self._balancers or ())
         self.standings = {one: {place: _arrival(pool, one) for place, pool in self.pools.items()} for one in ids}
-        self._forgive_the_dead()
+        self._forgive()
 
     def _ids(self, group: Group | None) -> list[str]:
         ids = self.request.instance_ids
@@ -68,8 +71,8 @@ class Arrival(Work):
         }
         self._balancers = tuple(self.pools)
 
-    def _forgive_the_dead(self) -> None:
-        """What has ended is never healthy again, and nobody waits for it: EC2 knows."""
+    def _forgive(self) -> None:
+        """Who has ended, or was taken out by an operator, does not get healthy, and is not waited for: EC2 knows."""
         doubtful = [
             one
             for one, entries in self.standings.items()
@@ -84,6 +87,16 @@ class Arrival(Work):
             if instance and instance.state in GONE_STATES:
                 gone = Standing(INSTANCE_GONE, description=f"the instance is {instance.state}")
                 self.standings[instance_id] = dict.fromkeys(self.standings[instance_id], gone)
+            elif instance:
+                self._forgive_places(instance)
+
+    def _forgive_places(self, instance: Instance) -> None:
+        """A mark that names no run is of an operator, who has used this module to take the instance out."""
+        by_operator = {mark.key for mark in read_marks(instance.tags) if not mark.run_id}
+        entries = self.standings[instance.instance_id]
+        for balancer, entry in entries.items():
+            if entry.reason == NOT_REGISTERED and balancer.key in by_operator:
+                entries[balancer] = Standing(TAKEN_OUT, description=f"see its tag {MARK}{balancer.key}")
 
 
 def _arrival(pool: Pool | None, instance_id: str) -> Standing:

@@ -32,6 +32,7 @@ GONE, REGISTERED = "gone", "registered"
 # Why an instance is where it is, beside the states of a target.
 NO_LOCAL_POD = "no_local_pod"
 NOBODY_HEALTHY = "nobody_healthy"
+TAKEN_OUT = "taken_out"
 LEFT_TO_GROUP = "left_to_group"
 LEFT_TO_PODS = "left_to_pods"
 TOO_FEW_HEALTHY = "too_few_healthy"
@@ -43,7 +44,7 @@ UNMARKED = "unmarked"
 
 # With these there is nothing more to wait for, by what was asked for.
 SETTLED = {
-    HEALTHY: frozenset((HEALTHY, NO_LOCAL_POD, NOBODY_HEALTHY, NOT_IN_USE, BALANCER_GONE, INSTANCE_GONE)),
+    HEALTHY: frozenset((HEALTHY, NO_LOCAL_POD, NOBODY_HEALTHY, TAKEN_OUT, NOT_IN_USE, BALANCER_GONE, INSTANCE_GONE)),
     GONE: frozenset((GONE, NOT_REGISTERED, LEFT_TO_GROUP, LEFT_TO_PODS, BALANCER_GONE)),
     REGISTERED: frozenset((REGISTERED, BALANCER_GONE, INSTANCE_GONE)),
 }
@@ -61,6 +62,7 @@ LEAST_FAR_FIRST = (
     LEFT_TO_PODS,
     NO_LOCAL_POD,
     NOBODY_HEALTHY,
+    TAKEN_OUT,
     INSTANCE_GONE,
     BALANCER_GONE,
     NOT_IN_USE,
