@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -216,3 +217,31 @@ def test_check_mode_sends_no_change(state: str) -> None:
 
     assert answer["changed_instances"] == [ONE]
     assert answer["instances"][ONE]["reason"] == state
+
+
+@pytest.mark.parametrize(("value", "reason"), [("/80", "taken_out"), ("r0/80", "not_registered")])
+def test_who_was_taken_out_by_an_operator_is_not_waited_for_and_whom_a_run_took_out_is(value: str, reason: str) -> None:
+    with scripted_aws() as script:
+        expect_group(script)
+        expect_target_groups(script)
+        expect_health(script, two="healthy")
+        expect_instances(script, {MARK: value})
+        call = replace(script.call, check_mode=True)
+
+        answer = direct(params("healthy"), script.aws, call)
+
+    assert answer["instances"][ONE]["reason"] == reason
+
+
+@pytest.mark.parametrize("run_id", ["r1", ""])
+def test_a_run_does_not_put_back_whom_an_operator_has_taken_out(run_id: str) -> None:
+    with scripted_aws() as script:
+        expect_instances(script, {MARK: "/80"})
+        if not run_id:
+            expect_target_groups(script)
+            expect_health(script, one="healthy", two="healthy")
+            script.expect("ec2", "delete_tags", {}, Resources=[ONE], Tags=[{"Key": MARK}])
+
+        answer = direct(params("registered", run_id=run_id), script.aws, script.call)
+
+    assert answer["instances"][ONE]["reason"] == ("unmarked" if run_id else "registered")
