@@ -215,10 +215,10 @@ class Report:
 
 def volumes_pending(volumes: Sequence[str]) -> str:
     """`2 volumes are still attached, so pods that need them elsewhere wait: pvc-1, pvc-2`"""
-    are = "volume is" if len(volumes) == 1 else "volumes are"
+    are, them = ("volume is", "it") if len(volumes) == 1 else ("volumes are", "them")
     more = f" and {len(volumes) - PODS_NAMED} more" if len(volumes) > PODS_NAMED else ""
     named = f"{', '.join(volumes[:PODS_NAMED])}{more}"
-    return f"{len(volumes)} {are} still attached, so pods that need them elsewhere wait: {named}"
+    return f"{len(volumes)} {are} still attached, so pods that need {them} elsewhere wait: {named}"
 
 
 def warnings_of(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:

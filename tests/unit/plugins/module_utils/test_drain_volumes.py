@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import volumes_pending, warnings_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.volumes import (
     Attachment,
     Attachments,
@@ -70,3 +71,18 @@ def test_the_volumes_of_pods_are_found_by_their_claims_each_asked_for_once() -> 
 def test_a_claim_that_may_not_be_read_is_an_error() -> None:
     with pytest.raises(KubernetesError):
         volumes_of(Api(data="forbidden"), [Pod("shop", "a", "1", "node-a", claims=("data",))])
+
+
+@pytest.mark.parametrize(
+    ("volumes", "text"),
+    [
+        (["pv-1"], "1 volume is still attached, so pods that need it elsewhere wait: pv-1"),
+        (["a", "b", "c"], "3 volumes are still attached, so pods that need them elsewhere wait: a, b, c"),
+        (list("abcde"), "5 volumes are still attached, so pods that need them elsewhere wait: a, b, c and 2 more"),
+    ],
+)
+def test_what_is_left_is_warned_of(volumes: list[str], text: str) -> None:
+    assert volumes_pending(volumes) == text
+    assert warnings_of({"node-a": {"volumes_pending": volumes}, "node-b": {"volumes_pending": []}}) == [
+        f"node-a: {text}"
+    ]
