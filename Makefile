@@ -56,8 +56,8 @@ crash: ready ## Kill rollouts at every step and run them again (an hour and more
 	@$(SIMULATOR) crash --only '$(ONLY)' --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
 
 .PHONY: bench
-bench: ready ## Measure rollouts of 10, 50 and 200 nodes: seconds, calls, memory (half an hour; NODES=10,50, SPEED=10)
-	@$(SIMULATOR) bench --nodes $(or $(NODES),10,50,200) --speed $(or $(SPEED),1)
+bench: ready ## Measure rollouts of 10, 50 and 200 nodes, and drains of 100 (half an hour and more; NODES=10,50, DRAIN=0, SPEED=10)
+	@$(SIMULATOR) bench --nodes $(or $(NODES),10,50,200) --drain $(or $(DRAIN),100) --speed $(or $(SPEED),1)
 
 .PHONY: test-fast
 test-fast: ready ## The inner loop: format, unit tests, conformance (under a minute)

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`make bench`: what a rollout costs, by the size of its group, as a table in Markdown.
 
-make bench                    # 10, 50 and 200 nodes with 15 pods each
-make bench NODES=10,50        # other sizes
-make bench SPEED=10           # another clock: quicker, but the waiting is then a smaller part of it
+make bench                      # 10, 50 and 200 nodes with 15 pods each, then draining alone: 100 nodes with 30 each
+make bench NODES=10,50 DRAIN=0  # other sizes, no draining alone
+make bench SPEED=10             # another clock: quicker, but the waiting is then a smaller part of it
 
 The world's clock runs as fast as the real one, so that what is measured is what an operator would wait. Every node is
 replaced in one wave under a surge of 100 %. The world shares the two cores, so its own work is in the wall seconds too.
@@ -27,7 +27,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simulator import process
 from simulator.identities import TOOL
 from simulator.killing import MARK, PROC, kill_marked, marked
 from simulator.runs import start_ansible_playbook
@@ -113,8 +112,12 @@ def ideal_seconds(scenario: Scenario) -> float:
     pods leave as fast as its budget lets them (the next ones when the successors of those before are Ready), the last
     ones stop, and the instances end."""
     times = scenario.times
-    leaving = max((_rounds(one) - 1) * one.start + one.stop for one in scenario.workloads)
-    return times.boot + times.ready + leaving + times.terminate
+    return times.boot + times.ready + leaving_seconds(scenario) + times.terminate
+
+
+def leaving_seconds(scenario: Scenario) -> float:
+    """Seconds of the world within which all pods can have left their nodes."""
+    return max((_rounds(one) - 1) * one.start + one.stop for one in scenario.workloads)
 
 
 def _rounds(workload: Workload) -> int:
@@ -202,40 +205,39 @@ def state_of(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), (int(fields[11]) + int(fields[12])) / TICKS, kib / 1024)
 
 
-def table(results: Sequence[Measured]) -> str:
-    """The results in Markdown."""
-    lines = [f"| {' | '.join(COLUMNS)} |", f"|{' ---: |' * len(COLUMNS)}"]
-    for one in results:
-        pods = one.bench.pods
-        cells = [
-            str(one.bench.nodes),
-            str(pods),
-            BUDGET if one.bench.budgets else "none",
-            f"{one.wall:.0f}",
-            f"{one.ideal:.0f}",
-            f"{one.wall - one.ideal:.0f}",
-            str(one.aws_calls),
-            str(one.kubernetes_calls),
-            f"{one.kubernetes_calls / pods:.2f}",
-            f"{one.evictions / pods:.2f}",
-            f"{one.cpu:.0f}",
-            f"{one.memory:.0f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def row(one: Measured) -> list[str]:
+    """A row of the table."""
+    pods = one.bench.pods
+    return [
+        str(one.bench.nodes),
+        str(pods),
+        BUDGET if one.bench.budgets else "none",
+        f"{one.wall:.0f}",
+        f"{one.ideal:.0f}",
+        f"{one.wall - one.ideal:.0f}",
+        str(one.aws_calls),
+        str(one.kubernetes_calls),
+        f"{one.kubernetes_calls / pods:.2f}",
+        f"{one.evictions / pods:.2f}",
+        f"{one.cpu:.0f}",
+        f"{one.memory:.0f}",
+    ]
+
+
+def as_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def bench(sizes: Sequence[int], speed: float) -> int:
     """Measure each size with budgets and without, and print the table; returns the exit code."""
-    environment = process.serving_environment()
-    os.environ.clear()  # nothing of the caller's own AWS or Kubernetes reaches the world, nor what runs in it
-    os.environ.update(environment)
-    results = []
+    rows = []
     for number in sizes:
         for budgets in (True, False):
             one = Bench(number, budgets)
             print(f"{one.nodes} nodes, {one.pods} pods {'under' if budgets else 'without'} budgets", file=sys.stderr)
             with tempfile.TemporaryDirectory(prefix="evergreen-bench-") as home:
-                results.append(measure(one, Path(home), speed))
-    print(table(results))
+                rows.append(row(measure(one, Path(home), speed)))
+    print(as_table(COLUMNS, rows))
     return 0
