@@ -5,7 +5,7 @@
 
 Each tool drains the same nodes in a world of its own, built alike: all pods are on the nodes of one group, an empty
 group of the same size stands beside it. Others take part where they are installed: C(kubectl), and
-C(kubernetes.core.k8s_drain) (``pip install ansible`` into .venv).
+C(kubernetes.core.k8s_drain) (``.venv/bin/pip install -r requirements-bench.txt``).
 """
 
 from __future__ import annotations
