@@ -88,9 +88,10 @@ options:
     description:
       - What is done, with O(on_timeout=escalate), about pods that evictions do not move. None of it is done that is not
         written here.
-      - A step is taken for each pod that its selector selects, that should leave, and whose eviction was refused, or
-        that was asked to stop and has not. Of several that are due for a pod the last counts, and none is taken twice
-        for it. Pods that must not be evicted, or that are waited for until they are done, are never touched.
+      - A step is taken for each pod that its selector selects, that should leave, and whose eviction has been refused
+        for six times O(poll_seconds), or that was asked to stop so long ago and has not. Of several that are due for a
+        pod the last counts, and none is taken twice for it. Pods that must not be evicted, or that are waited for until
+        they are done, are never touched, also where somebody else has asked them to stop.
       - Who was touched is listed in C(forced).
     type: list
     elements: dict

@@ -145,6 +145,11 @@ class Aws:
         return client
 
     @property
+    def briefly(self) -> Aws:
+        """The same connection with little patience, for who looks again by himself, and has others waiting."""
+        return Aws(self._params, self._call.briefly)
+
+    @property
     def call(self) -> Call:
         """The module call that this connection serves: its clock, journal and lifeline."""
         return self._call

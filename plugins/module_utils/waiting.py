@@ -192,6 +192,13 @@ class Call:
         hold = self.hold.within(HURRY_POLLS / PATIENCE_POLLS) if self.hold else None
         return replace(self, hurried=True, hold=hold)
 
+    @property
+    def briefly(self) -> Call:
+        """The same call as if all of it were one look of a wait."""
+        call = replace(self)
+        call.looking = True
+        return call
+
     @contextmanager
     def look(self) -> Iterator[None]:
         """Around one look of a wait: what fails in it for a passing reason is soon left to the wait's next look."""

@@ -72,8 +72,8 @@ options:
         one second, and given up when that was tried, whatever became of it.
       - Where its kubelet says that it is not Ready, they count from the end of the grace of each pod that was asked to
         stop; the others are evicted like anywhere else.
-      - Where EC2 has ended or stopped the instance, or does not know it any more, nothing is waited for. It is asked
-        about nodes that are not Ready, if it may be.
+      - Where EC2 has ended or stopped the instance, or does not know it and its kubelet is silent, nothing is waited
+        for. It is asked about nodes that are not Ready, if it may be.
       - The volumes of a node that is not Ready are not waited for.
     type: float
     default: 60
@@ -286,7 +286,7 @@ nodes:
             - V(not_its_turn), pods of an earlier wave are still there, see O(order).
             - V(terminating), it was asked to stop and has not stopped yet.
             - V(namespace_terminating), its namespace is being deleted and it has not been yet.
-            - V(webhook_denied), an admission webhook does not allow it; V(rejected), the API server does not.
+            - V(webhook_denied), an admission webhook or policy does not allow it; V(rejected), the API server does not.
             - V(keeps_returning), its controller puts pods back on the cordoned node again and again.
             - V(rate_limited), V(api_error), V(conflict), the API server could not carry it out.
             - V(below_floor), fewer than O(min_ready) nodes were Ready; V(not_sent), it was not tried yet.

@@ -68,8 +68,8 @@ def test_only_what_the_policy_says_is_done(world: World, tmp_path: Path) -> None
     cordon(world, node)
     policy = [
         {"after": 1, "action": "delete"},
-        {"after": 2, "action": "delete", "selector": "tier=batch", "budgets": "overrule"},
-        {"after": 3, "action": "delete_grace_1", "selector": "app=slow"},
+        {"after": 4, "action": "delete", "selector": "tier=batch", "budgets": "overrule"},
+        {"after": 5, "action": "delete_grace_1", "selector": "app=slow"},
     ]
     journal = tmp_path / "journal.jsonl"
     asked = grant_only_what_is_documented(world, escalation=True)

@@ -28,6 +28,7 @@ CONFLICT = "conflict"
 RATE_LIMITED = "rate_limited"
 API_ERROR = "api_error"
 
+ADMISSION_POLICY = "forbidden: ValidatingAdmissionPolicy '"
 BUDGET_NAME = re.compile(r"The disruption budget (\S+) ")
 
 
@@ -58,7 +59,7 @@ def read_answer(error: KubernetesError | None) -> Answer:
         return Answer(RETRY, CONFLICT, error.text)
     if error.status == 500 and "more than one PodDisruptionBudget" in error.text:
         return Answer(PERMANENT, SEVERAL_BUDGETS, error.text)
-    if _by_webhook(error):
+    if denied_by_admission(error):
         return Answer(RETRY, WEBHOOK_DENIED, error.text)
     if error.transient:
         # 5xx, no answer, a lost connection: the eviction may have been done or not.
@@ -75,8 +76,8 @@ def _too_many(error: KubernetesError) -> Answer:
         name = BUDGET_NAME.search(causes[0] + " ")
         # A budget that is "still being processed" asks for 10 s; our own pauses are about that long.
         return Answer(RETRY, BUDGET, "; ".join(causes), budget=name.group(1) if name else "")
-    if _by_webhook(error):
-        # A webhook may choose any status; it speaks of this pod only.
+    if denied_by_admission(error):
+        # Admission may choose any status; it speaks of this pod only.
         return Answer(RETRY, WEBHOOK_DENIED, error.text)
     return Answer(RETRY, RATE_LIMITED, error.text, pause=error.retry_after, everybody=True)
 
@@ -85,7 +86,7 @@ def _forbidden(error: KubernetesError) -> Answer:
     if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
         # The namespace controller deletes the pod itself, seconds later.
         return Answer(RETRY, NAMESPACE_TERMINATING, error.text)
-    if _by_webhook(error):
+    if denied_by_admission(error):
         return Answer(RETRY, WEBHOOK_DENIED, error.text)
     if 'cannot create resource "pods/eviction"' in error.text or "system:anonymous" in error.text:
         return Answer(FATAL, REJECTED, error.text)
@@ -96,5 +97,7 @@ def _forbidden(error: KubernetesError) -> Answer:
     return Answer(FATAL, REJECTED, error.text)
 
 
-def _by_webhook(error: KubernetesError) -> bool:
-    return error.text.startswith("admission webhook ")
+def denied_by_admission(error: KubernetesError) -> bool:
+    """Whether a webhook or a ValidatingAdmissionPolicy says no (plugin/policy/validating/dispatcher.go), by its words:
+    the status is theirs to choose."""
+    return error.text.startswith("admission webhook ") or ADMISSION_POLICY in error.text

@@ -63,6 +63,9 @@ class Times:
     def is_over(self, moment: datetime) -> bool:
         return self._server.now() >= moment
 
+    def lasts(self, hold: Hold) -> bool:
+        return hold.lasts(self._clock.now())
+
 
 def cordoned_since(node: Node) -> datetime | None:
     """Since when the node is cordoned, by our mark on it; None where that does not say, or it is not cordoned."""

@@ -8,7 +8,8 @@ One rule for the drain, which gives such pods up, and for the removal of the ins
 made of what stands on the objects alone, in the API server's time, so that both come to the same answer, and so does
 whoever is run again.
 
-- Where nothing runs on the instance any more (EC2 has ended or forgotten it), nothing on it is waited for.
+- Where nothing runs on the instance any more (EC2 has ended it, or does not know it and its kubelet is silent), nothing
+  on it is waited for. An unknown instance with a kubelet that answers is another account's or region's.
 - Where the kubelet is silent (Ready is Unknown, which the node lifecycle controller says after 50 s without a sign),
   its pods are waited for a little longer (``patience``). Kubernetes itself deletes them after five minutes (taint
   node.kubernetes.io/unreachable), past all budgets; but its objects stay for as long as the Node does.
@@ -50,7 +51,7 @@ class Vitals:
     @property
     def kind(self) -> str:
         """The first that holds of INSTANCE_ENDED, ALIVE, UNREACHABLE and NOT_READY."""
-        if self.instance_state in SILENT:
+        if self.instance_state in SILENT and (self.instance_state != GONE or self.node.ready == "Unknown"):
             return INSTANCE_ENDED
         if self.node.is_ready:
             return ALIVE

@@ -69,11 +69,13 @@ class Course:
     began: float
     node_due: float
     ladder: Ladder
-    seen_at: float = 0.0  # when its pods were last in sight
+    able_at: float = 0.0  # when something could last be done about its pods: they were in sight, and the floor held
     deadline: Deadline | None = None
     last_look: Deadline | None = None
+    held_back: bool = False  # a step was due, and the floor did not hold
     wake_at: float = 0.0  # when to tend to it without news
     reading_node: bool = False
+    node_known: bool = True  # what is known of the Node is of now, not of a plan that was made long ago
     confirming: bool = False
     detaching: Detaching | None = None
     watch: PodWatch | None = None
@@ -202,13 +204,13 @@ class Drain:
                 # Where there are steps, when it was first taken in hand stands on the Node.
                 node_due=now + (self._node_interval if drain.node.is_ready and not self._request.steps else 0),
                 ladder=Ladder(self._request.steps, now, self._request.poll_seconds),
-                seen_at=now,
+                able_at=now,
             )
             course.grant(self._clock, self._request.timeout, patience)
             version = self._plan.versions[drain.node.name]
             if now - self._plan.made_at > self._request.poll_seconds:
                 # The nodes before this one took their time: nothing is sent on what was read so long ago.
-                drain.fresh, version, course.node_due = False, "", now
+                drain.fresh, version, course.node_due, course.node_known = False, "", now, False
             course.watch = self._watch(course, version)
             course.watch.start()
             self._courses.append(course)
@@ -270,14 +272,15 @@ class Drain:
                 course.wake_at = min(course.wake_at, next_due)
 
     def _hope(self, course: Course, now: float) -> bool:
-        """Whether a step of the escalation may still help. An outage is waited out for as long as we are patient."""
-        course.seen_at = now if course.drain.fresh else course.seen_at
-        in_sight = now - course.seen_at < self._call.patience(self._request.poll_seconds)
-        return in_sight and course.ladder.helps(course.drain.leaving, now)
+        """Whether a step of the escalation may still help. An outage, or too few Ready nodes, are waited out for as
+        long as we are patient."""
+        course.able_at = now if course.drain.fresh and not course.held_back else course.able_at
+        able = now - course.able_at < self._call.patience(self._request.poll_seconds)
+        return able and course.ladder.helps(course.drain.leaving, now)
 
     def _send_evictions(self, course: Course, now: float) -> None:
         due = course.drain.due(now)
-        if not due or not self._budgets.known():
+        if not due or not course.node_known or not self._budgets.known():
             return
         if now < self._flow.held_until:
             course.wake_at = min(course.wake_at, self._flow.held_until)
@@ -301,7 +304,8 @@ class Drain:
     def _force_pods(self, course: Course, now: float) -> None:
         """Take the steps of the escalation that are due, each for one pod. The floor holds for them, too."""
         due = course.ladder.due(course.drain.leaving, now) if course.drain.fresh else []
-        if not due or not self._floor_holds(now):
+        course.held_back = bool(due) and not self._floor_holds(now)
+        if course.held_back:
             return
         for departure, step in due:
             departure.sending = True
@@ -432,6 +436,7 @@ class Drain:
         elif not vitals.node.unschedulable:
             self._finish(course, UNCORDONED)
         else:
+            course.node_known = True
             course.drain.look_at(vitals, self._client.time, self._request.dead_node_timeout)
             course.wake()
 
@@ -442,10 +447,11 @@ class Drain:
         course.node_due = self._clock.now() + (NODE_LOOKS if ready else 1) * self._request.poll_seconds
 
     def _confirmed(self, course: Course, pods: Iterable[Judged] | None) -> None:
-        """An independent list of a node whose pods all seem to be gone; None when it could not be read."""
+        """An independent list of a node whose pods all seem to be gone; None when it could not be read. What the watch
+        has seen since is younger than the list."""
         course.confirming = False
         course.wake()
-        if course in self._courses and pods is not None:
+        if course in self._courses and pods is not None and not course.drain.leaving:
             course.drain.see_all(pods, self._clock.now())
             if not course.drain.leaving:
                 self._await_volumes(course)

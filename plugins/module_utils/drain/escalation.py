@@ -47,6 +47,9 @@ ESCALATION_OPTION = {
 NO_REFUSALS = (*PASSING_KINDS, KEEPS_RETURNING)
 # A pod that a step must not touch is looked at again after so many looks: its budget may have gone.
 SPARED_LOOKS = 6
+# Only who has been in the way for so many looks is: a budget lets the next one go in a moment, and most pods stop in
+# time. It matters where the steps are due already: in a run that goes on, and for pods whose turn comes late.
+IN_THE_WAY_LOOKS = 6
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ class Step:
         return self.action != FORCE and self.selector.text in ("", later.selector.text)
 
     def selects(self, departure: Departure) -> bool:
-        """Those that must not be evicted, or not yet, are never selected."""
-        leaves = departure.verdict.action in (EVICT, WAIT) and not departure.on_hold
+        """Those that must not be evicted, or not yet, are never selected, whoever has asked them to stop."""
+        verdict = departure.verdict
+        leaves = verdict.action in (EVICT, WAIT) and not verdict.reasons and not departure.on_hold
         return leaves and self.selector.matches(departure.pod.labels)
 
     def fits(self, departure: Departure, asked: float | None, now: float, patience: float) -> bool:
@@ -208,8 +212,10 @@ class Ladder:
         )
 
     def _due(self, departure: Departure, now: float) -> Step | None:
-        climb = self._climb(departure)
+        climb, since = self._climb(departure), departure.in_the_way_since
         if departure.sending or now < climb.not_before:
+            return None
+        if since is not None and now - since < IN_THE_WAY_LOOKS * self._poll_seconds:
             return None
         due = [
             step

@@ -18,6 +18,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import BUDGETS
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.flow import Lane, Ledger
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import NodeDrain
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.volumes import (
     ATTACHMENTS,
     Attachment,
@@ -143,7 +144,7 @@ class VolumeFeed:
         """Whether the node need not be waited on any more; notes what is left on it."""
         if detaching.staying is None and not detaching.reading:
             detaching.reading = True
-            self._around.read(self._read_staying, detaching)
+            self._around.read(self._read_staying, detaching, detaching.drain.staying)
         known = detaching.staying is not None and self._attachments.known
         if known:
             detaching.drain.volumes = self._attachments.left(detaching.drain.node.name, detaching.staying or ())
@@ -162,11 +163,11 @@ class VolumeFeed:
         if detaching:
             detaching.wake()
 
-    def _read_staying(self, detaching: Detaching) -> None:
+    def _read_staying(self, detaching: Detaching, staying: list[Pod]) -> None:
         """In another thread. What fails for a passing reason is read again at the next look."""
         volumes = None
         try:
-            volumes = volumes_of(self._around.client, detaching.drain.staying)
+            volumes = volumes_of(self._around.client, staying)
         except KubernetesError as error:
             if not error.transient:
                 self._around.post(self._lost, error)

@@ -61,8 +61,8 @@ class Remark:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a pod, why (refusals, or the reason of a skip), and what should be known about it. With a
-    ``hold`` that becomes of it only when the hold is over."""
+    """What becomes of a pod, why (refusals, or the reason of a skip; of one that is terminating what would forbid that
+    we evict it), and what should be known about it. With a ``hold`` that becomes of it only when the hold is over."""
 
     action: str
     reasons: tuple[Remark, ...] = ()
@@ -87,19 +87,28 @@ def judge(pod: Pod, policy: Policy, owner_exists: OwnerExists, times: Times) -> 
     if pod.drain_wish == SKIP_DRAIN:
         return Verdict(SKIP, (Remark("opted_out", "it asks to be left where it is until its node goes"),))
     if pod.terminating:
-        return Verdict(WAIT)
-    completes = policy.completions.concern(pod)
-    if pod.finished:
-        # Whoever started a pod that is to complete may still read how it ended.
-        return Verdict(SKIP, (Remark("completed", f"it has ended: {pod.phase}"),)) if completes else Verdict(DELETE)
+        return Verdict(WAIT, () if pod.finished else _objections(_judge_running(pod, policy, owner_gone, times), times))
+    if pod.finished and policy.completions.concern(pod):
+        # Whoever started it may still read how it ended.
+        return Verdict(SKIP, (Remark("completed", f"it has ended: {pod.phase}"),))
+    return Verdict(DELETE) if pod.finished else _judge_running(pod, policy, owner_gone, times)
 
+
+def _objections(verdict: Verdict, times: Times) -> tuple[Remark, ...]:
+    """What is said against evicting a pod now: somebody else has asked it to stop, and it is not for us to hurry it."""
+    hold = verdict.hold if verdict.hold and times.lasts(verdict.hold) else None
+    return (Remark(hold.reason, hold.message),) if hold else verdict.reasons
+
+
+def _judge_running(pod: Pod, policy: Policy, owner_gone: bool, times: Times) -> Verdict:
+    """That on a pod that has neither ended nor been asked to."""
     protection = protection_of(pod, times)
     refusals, warnings = _remarks(pod, policy, owner_gone, protection.hold)
     warnings += [Remark(UNREADABLE, text) for text in (*protection.unreadable, own_seconds(pod)[1]) if text]
     hold = protection.hold if policy.protected_pods == WAIT else None
     hold = replace(hold, message=f"{hold.message}, and protected_pods is wait") if hold else None
     verdict = Verdict(REFUSE if refusals else EVICT, tuple(refusals), tuple(warnings), hold)
-    if completes:
+    if policy.completions.concern(pod):
         return _completing(verdict, pod, policy.completions, times)
     # What would be refused in the end is refused at once.
     return replace(verdict, hold=None) if refusals else verdict

@@ -138,15 +138,15 @@ class Ledger:
 
     def answered(self, pod: Pod, answer: Answer, now: float) -> None:
         """What the server said; an answer that was lost may have been a yes."""
+        granted = answer.next == answers.ACCEPTED or answer.reason == answers.API_ERROR
+        # The budget that it was sent under; it may be covered by another one, or by more, since.
+        for claims in (account.claims for account in self._accounts.get(pod.namespace, {}).values()):
+            if pod.name in claims and granted:
+                claims[pod.name] = now
+            elif pod.name in claims:
+                del claims[pod.name]
         account = self._account(pod)
-        if account is None:
-            return
-        if answer.next == answers.ACCEPTED or answer.reason == answers.API_ERROR:
-            if pod.name in account.claims:
-                account.claims[pod.name] = now
-            return
-        account.claims.pop(pod.name, None)
-        if answer.reason == answers.BUDGET:
+        if account is not None and answer.reason == answers.BUDGET:
             account.shut_until = now + min(2**account.refusals, PROBE_LOOKS) * self._look
             account.refusals += 1
 

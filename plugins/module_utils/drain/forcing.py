@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import denied_by_admission
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Budget, budget_from, budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import (
     DELETE,
@@ -96,7 +97,7 @@ class Forcer:
             if error.transient:
                 self._perhaps.add(attempt)
                 return Outcome(TROUBLED, error.message, record)
-            if error.text.startswith("admission webhook "):
+            if denied_by_admission(error):
                 return Outcome(SPARED, error.text)
             raise
         return Outcome(TAKEN, record=record)

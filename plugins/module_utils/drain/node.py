@@ -21,6 +21,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import (
     BELOW_FLOOR,
     KEEPS_RETURNING,
+    NOT_COMPLETED,
     NOT_ITS_TURN,
     NOT_SENT,
     PASSING_KINDS,
@@ -86,7 +87,8 @@ class Departure:
         """Whether all was done that can be done to make it leave: on a dead node it is given up then."""
         if self.verdict.action in (EVICT, DELETE) and not self.on_hold:
             return self.accepted or (self.obstacle is not None and not self.sending)
-        return not self.refused
+        # Whether one that was to complete still would, after its time, nobody can tell either.
+        return not self.refused or self.verdict.reasons[0].reason == NOT_COMPLETED
 
     @property
     def ends_by_itself(self) -> bool:
@@ -124,6 +126,11 @@ class Departure:
             "since": self.blocked_since or since,
             "attempts": self.attempts,
         }
+
+    @property
+    def in_the_way_since(self) -> float | None:
+        """When it was first seen stopping, or else refused; None where nothing was asked of it."""
+        return self.blocked_at if self.terminating_since is None else self.terminating_since
 
     def stuck(self, now: float, seconds: float) -> bool:
         """Whether it has not left for so long although it should. A pod that was asked to stop has its grace first."""
@@ -392,9 +399,11 @@ class NodeDrain:
 
     @property
     def hopeless(self) -> bool:
-        """Pods remain, and none of them will leave by what we may do; nor will those whose turn then never comes."""
+        """Pods remain, and none of them will leave by what we may do; nor will those whose turn then never comes. On a
+        dead node whoever was asked is given up in a while."""
         last = [one for one in self.leaving if self.order.timeout or not one.behind]
-        return self.fresh and bool(last) and all(departure.hopeless for departure in last)
+        given_up = [one for one in last if self.vitals.dead and one.asked]
+        return self.fresh and bool(last) and not given_up and all(departure.hopeless for departure in last)
 
     @property
     def only_waits(self) -> bool:

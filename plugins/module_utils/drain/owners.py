@@ -48,12 +48,12 @@ class Owners:
         if path in self._unreadable:
             return
         try:
-            items, _version = self._client.list(path)
+            uids, _version = self._client.list(path, keep=lambda item: item["metadata"]["uid"])
         except KubernetesError as error:
             if error.status not in (403, 404):
                 raise
             self._unreadable.add(path)
             return
-        self._existing[path] = {item["metadata"]["uid"] for item in items}
+        self._existing[path] = set(uids)
         if uid not in self._existing[path]:
             self._gone.add(uid)

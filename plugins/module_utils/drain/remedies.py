@@ -24,6 +24,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import counte
 DISRUPTED_POD_SECONDS = 120
 LINE = 160  # characters
 WEBHOOK = re.compile(r'admission webhook "([^"]+)"')
+ADMISSION_POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)'")
 
 
 def explain(kind: str, case: Case) -> tuple[str, str]:
@@ -241,7 +242,9 @@ def _not_stopping(case: Case) -> tuple[str, str]:
 
 
 def _webhook(case: Case) -> tuple[str, str]:
-    named = WEBHOOK.search(case.blocked.message)
+    policy, named = ADMISSION_POLICY.search(case.blocked.message), WEBHOOK.search(case.blocked.message)
+    if policy:
+        return case.blocked.message, f"see kubectl describe validatingadmissionpolicy {policy.group(1)}"
     return case.blocked.message, f"ask whoever runs the webhook {named.group(1) if named else ''}".rstrip()
 
 

@@ -67,6 +67,8 @@ def drain_nodes(request: Request, aws: Aws, client: KubernetesClient, call: Call
         error = failure(Report(plan, call).refused(), changed=False)
         changed, nodes, warnings = False, {}, []
     else:
+        # A few threads read for all nodes: none of them may be kept by AWS for as long as the call is patient.
+        aws = aws.briefly
         floor = ReadyFloor(aws, client.briefly, request.asg_name, request.min_ready) if request.asg_name else None
         instances = InstanceStates(aws, call.clock, request.poll_seconds)
         drain = Drain(request, plan, client, instances, floor, call)

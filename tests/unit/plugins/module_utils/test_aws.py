@@ -194,6 +194,13 @@ def test_in_the_look_of_a_wait_it_ends_soon_because_the_wait_looks_again() -> No
     assert sum(call.clock.sleeps) == pytest.approx(8)
 
 
+def test_so_it_ends_for_who_has_others_waiting() -> None:
+    call = Call(clock=FakeClock())
+    with scripted_server(*[THROTTLING] * 1000) as server, pytest.raises(AwsError):
+        set_desired(aws(call, endpoint_url=server.url, poll_seconds=2.0).briefly)
+    assert sum(call.clock.sleeps) == pytest.approx(8) and not call.looking
+
+
 @pytest.mark.parametrize(
     ("in_a_run", "seconds"), [(False, 15), (True, 300)], ids=["by itself", "in a run that has reached AWS before"]
 )

@@ -130,7 +130,8 @@ def test_what_becomes_of_a_pod_that_has_not_completed(
         (replace(BATCH, phase="Succeeded"), SKIP, "completed"),
         (replace(BATCH, phase="Failed"), SKIP, "completed"),
         (replace(PLAIN, phase="Failed"), DELETE, ""),
-        (replace(BATCH, terminating=True), WAIT, ""),
+        (replace(BATCH, terminating=True), WAIT, "completing"),  # waited for, and not to be hurried
+        (replace(PLAIN, terminating=True), WAIT, ""),
         (replace(PLAIN, drain_wish="skip"), SKIP, "opted_out"),
         (replace(PLAIN, drain_wish="skip", controller=None, empty_dirs=("a",), terminating=True), SKIP, "opted_out"),
         (replace(SPARED, phase="Succeeded"), DELETE, ""),

@@ -61,6 +61,7 @@ def after_noon(seconds: int) -> ServerTime:
         ("Unknown", "terminated", INSTANCE_ENDED, True),
         ("False", "stopped", INSTANCE_ENDED, True),
         ("Unknown", GONE, INSTANCE_ENDED, True),
+        ("False", GONE, NOT_READY, False),  # its kubelet answers: EC2 was asked in another region
     ],
 )
 def test_how_alive_a_node_is(ready: str | None, instance_state: str, kind: str, is_dead: bool) -> None:

@@ -81,7 +81,10 @@ def not_known(_pod: Pod, _controller: Controller) -> None:
         (BARE_AND_LOCAL, Policy(evict_unmanaged=True), exists, REFUSE, ["local_storage"], ["unmanaged"]),
         (replace(BARE_AND_LOCAL, phase="Succeeded"), STRICT, exists, DELETE, [], []),
         (replace(BARE_AND_LOCAL, phase="Failed"), STRICT, exists, DELETE, [], []),
-        (replace(BARE_AND_LOCAL, terminating=True), STRICT, exists, WAIT, [], []),
+        (replace(PLAIN, terminating=True), STRICT, exists, WAIT, [], []),
+        (replace(BARE_AND_LOCAL, terminating=True), STRICT, exists, WAIT, ["local_storage", "unmanaged"], []),
+        (replace(BARE_AND_LOCAL, terminating=True), LENIENT, exists, WAIT, [], []),
+        (replace(BARE_AND_LOCAL, terminating=True, phase="Failed"), STRICT, exists, WAIT, [], []),
         (replace(PLAIN, phase="Pending"), STRICT, exists, EVICT, [], []),
     ],
 )
@@ -164,6 +167,7 @@ RBAC = (
 )
 TOO_BIG = 'poddisruptionbudget.policy "web" is forbidden: DisruptedPods map too big'
 WEBHOOK = 'admission webhook "guard.example.com" denied the request: not now'
+POLICY = "pods \"web-1\" is forbidden: ValidatingAdmissionPolicy 'quiet' with binding 'shop' denied request: not now"
 SEVERAL = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
 
 
@@ -186,6 +190,8 @@ SEVERAL = "This pod has more than one PodDisruptionBudget, which the eviction su
         (answered(403, TOO_BIG), RETRY, "budget", "web", None, False),
         (answered(403, WEBHOOK), RETRY, "webhook_denied", "", None, False),
         (answered(400, WEBHOOK), RETRY, "webhook_denied", "", None, False),
+        (answered(403, POLICY), RETRY, "webhook_denied", "", None, False),
+        (answered(422, POLICY), RETRY, "webhook_denied", "", None, False),
         (answered(403, RBAC), FATAL, "rejected", "", None, False),
         (answered(401, "Unauthorized"), FATAL, "rejected", "", None, False),
         (answered(422, "invalid"), RETRY, "rejected", "", None, False),

@@ -362,6 +362,13 @@ HELD = replace(POD, finalizers=("example.com/held",), grace_seconds=5)
             "ask whoever runs the webhook guard.example.com",
         ),
         (
+            Blocked(POD, "webhook_denied", "forbidden: ValidatingAdmissionPolicy 'quiet' denied request: not now"),
+            Picture(),
+            "webhook_denied",
+            "not now",
+            "see kubectl describe validatingadmissionpolicy quiet",
+        ),
+        (
             Blocked(POD, "namespace_terminating", "being deleted"),
             Picture(),
             "namespace_terminating",

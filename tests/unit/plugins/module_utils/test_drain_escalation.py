@@ -120,9 +120,16 @@ def test_a_step_as_a_variable(step: dict[str, Any], says: str) -> None:
         (replace(refused(), verdict=Verdict(REFUSE, (Remark("local_storage", ""),))), 1800, []),
         # It was asked to stop: a delete would change nothing, 1 second would, force only once its time is over.
         (stopping(since=590), 600, []),
-        (stopping(since=1190), 1200, ["delete_grace_1"]),
-        (stopping(since=1190, grace_seconds=1), 1200, []),
-        (stopping(since=1790), 1800, ["delete_grace_1"]),
+        (stopping(since=1170), 1200, ["delete_grace_1"]),
+        (stopping(since=1170, grace_seconds=1), 1200, []),
+        (stopping(since=1770), 1800, ["delete_grace_1"]),
+        # Long after, because the run goes on, or its turn came late: it is given a moment all the same.
+        (refused(blocked_at=9000), 9029, []),
+        (refused(blocked_at=9000), 9030, ["delete_grace_1"]),
+        (stopping(since=9000, grace_seconds=3600), 9029, []),
+        (stopping(since=9000, grace_seconds=3600), 9030, ["delete_grace_1"]),
+        # Somebody else has asked it to stop, and it is not for us to hurry it.
+        (replace(stopping(), verdict=Verdict(WAIT, (Remark("completing", ""),))), 1800, []),
         (stopping(since=1765), 1800, ["force"]),
     ],
 )
@@ -174,6 +181,8 @@ def test_who_is_spared_is_looked_at_again_and_a_gentler_step_may_still_be_taken(
         (replace(refused(), verdict=Verdict(REFUSE)), 0, False),
         (replace(refused(), pod=replace(POD, labels={})), 0, False),
         (stopping(since=1795), 1800, True),  # its time is not over: then it is forced
+        (refused(blocked_at=1799), 1800, True),  # its moment is not over
+        (replace(stopping(), verdict=Verdict(WAIT, (Remark("protected", ""),))), 1800, False),
         (replace(refused(), obstacle=IN_TROUBLE), 1800, False),
     ],
 )
@@ -276,6 +285,7 @@ def take(api: Api, tmp_path: Any, *steps: dict[str, Any]) -> tuple[list[Any], li
         (Api(error=error(409)), {}, "spared"),
         (Api(error=error(503)), {}, "troubled"),
         (Api(error=error(400, 'admission webhook "x" denied the request')), {}, "spared"),
+        (Api(error=error(403, "forbidden: ValidatingAdmissionPolicy 'x' denied request: no")), {}, "spared"),
     ],
 )
 def test_what_comes_of_a_step(api: Api, step: dict[str, Any], kind: str, tmp_path: Any) -> None:

@@ -158,6 +158,19 @@ def test_the_volumes_of_pods_that_stay_are_not_waited_for() -> None:
     assert not feed.unreadable and detaching.drain.volumes == []
 
 
+def test_who_stays_is_listed_by_the_thread_that_may_change_it() -> None:
+    agent = Pod("shop", "agent", "a", "node-a", claims=("data",))
+    around, drain, read = Around(Claims("pv-agent")), empty_node(agent), []
+    around.read = lambda function, *subject: read.append((function, subject))
+    feed = VolumeFeed(around)
+    feed.settled(feed.begin(drain, 60, lambda: None))
+    ((function, subject),) = read
+    drain.see_gone(agent.uid)
+    assert subject[1] == [agent]
+    function(*subject)
+    assert subject[0].staying == {"pv-agent"}
+
+
 def test_who_may_not_read_what_belongs_to_it_does_not_wait() -> None:
     agent = Pod("shop", "agent", "a", "node-a", claims=("data",))
     around = Around(Claims(FORBIDDEN))

@@ -232,3 +232,12 @@ def test_whether_anything_may_be_sent_is_asked_only_where_something_could_be() -
     it = flow(replace(WEB, disruptions_allowed=0))
     assert len(it.admit(Node(), pods(2), 0, no)[1]) == 2 and not asked
     assert it.admit(Node(), pods(2, app="free"), 0, no) == ([], []) and asked
+
+
+def test_a_budget_that_comes_while_an_eviction_is_under_way_costs_the_other_no_room_for_ever() -> None:
+    it, (first, other), node = flow(replace(WEB, disruptions_allowed=1)), pods(2), Node()
+    it.admit(node, [first], 0)
+    it.ledger.see(replace(WEB, name="second"), 1)
+    it.answered(node, first.pod, LOST, 2)
+    it.ledger.see_gone("shop", "second")
+    assert admitted(it, [other], 2 + LOOK) == ["web-1"]

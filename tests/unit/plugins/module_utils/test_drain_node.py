@@ -223,6 +223,28 @@ def test_what_must_not_be_evicted_is_not_given_up_but_with_its_node() -> None:
     assert it.abandoned == ["shop/web-1"]
 
 
+def test_on_a_dead_node_nobody_is_hopeless_who_will_be_given_up() -> None:
+    """Two budgets select its pod, which the eviction API does not support: on a living node that is the end."""
+    it = drain((POD, LEAVES))
+    it.look_at(Vitals(node("Unknown")), time_at(59), 60)
+    send_all(it, Answer("permanent", "several_budgets", "more than one"))
+    assert not it.hopeless
+    it.look_at(Vitals(node("Unknown")), time_at(60), 60)
+    assert it.abandoned == ["shop/web-1"] and not it.leaving
+    it.look_at(Vitals(node("True")), time_at(61), 60)
+    assert it.hopeless
+
+
+def test_who_has_not_completed_in_time_is_given_up_with_a_dead_node() -> None:
+    overdue = Verdict(REFUSE, (Remark("not_completed", "a batch"),), hold=Hold("completing", "a batch", until=-1.0))
+    it = drain((POD, overdue))
+    assert it.hopeless
+    it.look_at(Vitals(node("Unknown")), time_at(59), 60)
+    assert it.leaving and not it.hopeless
+    it.look_at(Vitals(node("Unknown")), time_at(60), 60)
+    assert it.abandoned == ["shop/web-1"] and not it.hopeless
+
+
 def test_who_was_waited_for_is_given_up_with_a_dead_node() -> None:
     it = drain((POD, Verdict(EVICT, hold=Hold("completing", "a batch", until=10_000.0))))
     assert it.leaving and it.only_waits
