@@ -423,9 +423,9 @@ nodes:
     warnings:
       description:
         - What should be known about pods that leave, with C(pod), C(reason) and C(message).
-        - The reason is V(local_storage), V(unmanaged), V(owner_gone), V(orphaned_daemonset), V(protected),
-          V(eviction_responders), it declares C(spec.evictionResponders), which the eviction API does not ask, or
-          V(unreadable_annotation).
+        - The reason is V(local_storage), V(host_path), what it keeps there does not move with it, V(unmanaged),
+          V(owner_gone), V(orphaned_daemonset), V(protected), V(eviction_responders), it declares
+          C(spec.evictionResponders), which the eviction API does not ask, or V(unreadable_annotation).
       type: list
       elements: dict
     seconds:

@@ -77,8 +77,8 @@ class Verdict:
 
 def judge(pod: Pod, policy: Policy, owner_exists: OwnerExists, times: Times) -> Verdict:
     """The verdict on one pod. Reasons of a skip: mirror, daemonset, opted_out, completed; of a refusal: local_storage,
-    unmanaged, protected, not_completed. Warnings: local_storage, unmanaged, owner_gone, orphaned_daemonset, protected,
-    eviction_responders, unreadable_annotation."""
+    unmanaged, protected, not_completed. Warnings: local_storage, host_path, unmanaged, owner_gone, orphaned_daemonset,
+    protected, eviction_responders, unreadable_annotation."""
     if pod.mirror:
         return Verdict(SKIP, (Remark("mirror", "it is a static pod, which the kubelet runs from a file"),))
     owner_gone = pod.controller is not None and not pod.finished and owner_exists(pod, pod.controller) is False
@@ -136,6 +136,9 @@ def _remarks(pod: Pod, policy: Policy, owner_gone: bool, protection: Hold | None
             refusals.append(
                 Remark("local_storage", f"it has emptyDir volumes ({volumes}), and delete_emptydir_data is not set")
             )
+    if pod.host_paths:
+        paths = ", ".join(pod.host_paths)
+        warnings.append(Remark("host_path", f"what it keeps in hostPath volumes stays behind on this node ({paths})"))
     if pod.controller is None:
         if policy.evict_unmanaged:
             warnings.append(Remark("unmanaged", "no controller starts it again elsewhere"))

@@ -47,7 +47,8 @@ class Pod:
     controller: Controller | None = None
     daemon: bool = False
     mirror: bool = False
-    empty_dirs: tuple[str, ...] = ()
+    empty_dirs: tuple[str, ...] = ()  # in words: C(tmp (in memory)), C(cache (at most 1Gi))
+    host_paths: tuple[str, ...] = ()  # of the node's own disk
     claims: tuple[str, ...] = ()  # its PersistentVolumeClaims
     finalizers: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -92,7 +93,8 @@ def pod_from(manifest: Mapping[str, Any]) -> Pod:
         ),
         daemon=nodes.is_daemonset_pod(manifest),
         mirror=nodes.is_mirror_pod(manifest),
-        empty_dirs=tuple(volume["name"] for volume in volumes if "emptyDir" in volume),
+        empty_dirs=tuple(_empty_dir(volume) for volume in volumes if "emptyDir" in volume),
+        host_paths=tuple(volume["hostPath"].get("path", "") for volume in volumes if "hostPath" in volume),
         claims=tuple(filter(None, (claim_of(metadata["name"], volume) for volume in volumes))),
         finalizers=tuple(metadata.get("finalizers") or ()),
         labels=metadata.get("labels") or {},
@@ -102,6 +104,14 @@ def pod_from(manifest: Mapping[str, Any]) -> Pod:
         started=status.get("startTime") or "",
         eviction_responders=tuple(str(item.get("name", "")) for item in spec.get("evictionResponders") or ()),
     )
+
+
+def _empty_dir(volume: Mapping[str, Any]) -> str:
+    """The volume's name, and what tells how much would be lost: whether it is memory, and its limit."""
+    spec = volume["emptyDir"] or {}
+    details = ["in memory"] if spec.get("medium") == "Memory" else []
+    details += [f"at most {spec['sizeLimit']}"] if spec.get("sizeLimit") else []
+    return f"{volume['name']} ({', '.join(details)})" if details else volume["name"]
 
 
 def claim_of(pod_name: str, volume: Mapping[str, Any]) -> str:
