@@ -246,6 +246,10 @@ class Checkpoint:
         elsewhere = {name for wave in self.waves if wave.number != number for name in wave.instances}
         return [name for name in self.remaining if name not in elsewhere]
 
+    def is_surplus(self, wave: Wave) -> bool:
+        """Is it of instances that the run launched, and that are too many?"""
+        return bool(wave.instances) and all(self.hosts[name].reason == SURPLUS for name in wave.instances)
+
     def keep_the_rest(self) -> list[str]:
         """Give the run up: select nobody any more; answers the old instances that therefore stay."""
         self.given_up = True

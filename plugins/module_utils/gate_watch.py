@@ -196,7 +196,7 @@ def health_gate(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, c
         return take_picture(client, cluster=cluster, taken=call.clock.timestamp(), run=params["run_id"])
 
     if params["state"] == "taken":
-        known = None if params["force"] else find_picture(place, cluster)
+        known = None if params["force"] else find_picture(place, cluster, params["run_id"])
         return keep_picture(params["run_id"], known, take, place, call)
     before = find_picture(place, cluster)
     if before is None and call.check_mode:

@@ -314,11 +314,24 @@ def as_plan(gathered: Gathered) -> dict[str, Any]:
         "remaining": checkpoint.remaining,
         "waves": [wave.as_dict() for wave in checkpoint.waves],
         "ahead": [wave.number for wave in checkpoint.waves if not wave.finished],
-        "in_hand": [wave.number for wave in checkpoint.waves if wave.instances and not wave.finished],
+        "in_hand": [wave.number for wave in _in_hand(checkpoint)],
+        "surplus_waves": [wave.number for wave in checkpoint.waves if checkpoint.is_surplus(wave)],
+        "finished_last": finished_last(checkpoint),
         "orphans": by_final_state(gathered.orphans),
         "notes": list(gathered.notes),
         "summary": summary(gathered),
     }
+
+
+def _in_hand(checkpoint: Checkpoint) -> list[Wave]:
+    return [wave for wave in checkpoint.waves if wave.instances and not wave.finished]
+
+
+def finished_last(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """The wave that was finished last, where no other was begun since: a run that failed, or was killed, may have done
+    so before the operator's own tasks after that wave had come to their end."""
+    old = [wave for wave in checkpoint.waves if wave.finished and wave.instances and not checkpoint.is_surplus(wave)]
+    return [wave.facts(len(checkpoint.waves)) for wave in old[-1:]] if not _in_hand(checkpoint) else []
 
 
 def max_needed(checkpoint: Checkpoint, scene: Scene) -> int:

@@ -100,12 +100,17 @@ def place_of(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, call
     return BesideCheckpoint(store_of(params["checkpoints"], place, aws, client, call, params["poll_seconds"]))
 
 
-def find_picture(place: PicturePlace, cluster: str) -> Picture | None:
-    """The picture that is kept there, None where there is none. Raises PictureError, also for another cluster's."""
+def find_picture(place: PicturePlace, cluster: str, run: str = "") -> Picture | None:
+    """The picture that is kept there, None where there is none; with `run` only that of this run.
+
+    Raises PictureError, also for another cluster's. Of an earlier run it may well be: clusters are made anew under
+    their old name."""
     content = place.read()
     if content is None:
         return None
     found = read_picture(content, place.name)
+    if run and found.run != run:
+        return None
     if found.cluster != cluster:
         raise PictureError(
             f"{place.name} shows another cluster (kube-system {found.cluster}, here it is {cluster})",

@@ -58,6 +58,10 @@ class Wave:
     instances: tuple[str, ...] = ()
     finished: bool = False
 
+    def facts(self, of: int) -> dict[str, Any]:
+        """What is told of it to whoever works on it; `of`: how many waves there are."""
+        return {"number": self.number, "of": of, "instance_ids": list(self.instances)}
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "number": self.number,

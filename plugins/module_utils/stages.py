@@ -158,7 +158,7 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
         rollout.save(checkpoint, standing.scene)
         return {"changed": False, "finished": True, **_wave_facts(checkpoint, wave)}
     heed_stop_request(rollout, checkpoint, wave)
-    if not _begun(checkpoint, wave) and not _is_surplus(checkpoint, wave):
+    if not _begun(checkpoint, wave) and not checkpoint.is_surplus(wave):
         refuse_refreshed(rollout.aws, standing.scene)
     _same_target_for(standing, wave)
     standing = resize(rollout, standing, lambda now: _resize(now, number), only_raise=True)
@@ -204,7 +204,7 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
         checkpoint.hosts[name].wave = number
     _reached(rollout, checkpoint, victims, "cordon")
     rollout.save(checkpoint, scene)
-    too_many = _is_surplus(checkpoint, wave)
+    too_many = checkpoint.is_surplus(wave)
     return {
         "changed": True,
         "instance_ids": victims,
@@ -229,7 +229,7 @@ def detach(rollout: Rollout, number: int, carried: Sequence[str] = ()) -> dict[s
     counting = {host.instance_id for host in scene.counting}
     strong = [name for name in victims if name in counting]
     # What is too many goes whatever the zones are like; who is in Standby by now is no part of desired capacity.
-    before = {} if _is_surplus(checkpoint, wave) else checkpoint.zones_before
+    before = {} if checkpoint.is_surplus(wave) else checkpoint.zones_before
     remaining = len(checkpoint.remaining) - len(victims)
     decrement, successors = plan.split_departure(scene.hosts, strong, checkpoint.ledger.held, remaining, before)
     successors += [name for name in victims if name not in counting]
@@ -263,7 +263,7 @@ def surplus(rollout: Rollout) -> dict[str, Any]:
     """
     standing = _with_successors(rollout, take_up(rollout))
     checkpoint, scene = standing.checkpoint, standing.scene
-    known = next((wave for wave in checkpoint.waves if not wave.finished and _is_surplus(checkpoint, wave)), None)
+    known = next((wave for wave in checkpoint.waves if not wave.finished and checkpoint.is_surplus(wave)), None)
     if known is None and not checkpoint.remaining:
         known = _surplus_wave(rollout, checkpoint, scene)
     rollout.save(checkpoint, scene)
@@ -347,7 +347,7 @@ def _begun(checkpoint: Checkpoint, wave: Wave) -> bool:
 
 def heed_stop_request(rollout: Rollout, checkpoint: Checkpoint, wave: Wave) -> None:
     """Raise Stopped where somebody asked for that, unless nodes of this wave are in hand already, or are too many."""
-    if not _begun(checkpoint, wave) and not _is_surplus(checkpoint, wave):
+    if not _begun(checkpoint, wave) and not checkpoint.is_surplus(wave):
         heed(rollout.store, f"wave {wave.number} of {len(checkpoint.waves)}")
 
 
@@ -367,7 +367,7 @@ def sizes_of(standing: Standing, number: int) -> Sizes:
         checkpoint.ledger,
         desired=group.desired_capacity,
         max_size=group.max_size,
-        surge=0 if _is_surplus(checkpoint, wave) else min(checkpoint.surge, max(wave.size, _last_size(checkpoint))),
+        surge=0 if checkpoint.is_surplus(wave) else min(checkpoint.surge, max(wave.size, _last_size(checkpoint))),
         unavailable=may_be_missing(standing),
     )
 
@@ -415,7 +415,7 @@ def _unmarked_newcomers(checkpoint: Checkpoint, scene: Scene) -> list[str]:
 
 def _same_target_for(standing: Standing, wave: Wave) -> None:
     """What goes because it is too many goes whatever the group would launch by now."""
-    if not _is_surplus(standing.checkpoint, wave):
+    if not standing.checkpoint.is_surplus(wave):
         same_target(standing.checkpoint, standing.scene)
 
 
@@ -444,10 +444,6 @@ def never_joined(checkpoint: Checkpoint, scene: Scene, leaving: Iterable[str]) -
         for name in leaving
         if name not in checkpoint.members_before and not checkpoint.hosts[name].node and name not in scene.nodes
     ]
-
-
-def _is_surplus(checkpoint: Checkpoint, wave: Wave) -> bool:
-    return bool(wave.instances) and all(checkpoint.hosts[name].reason == SURPLUS for name in wave.instances)
 
 
 def surplus_hosts(checkpoint: Checkpoint, scene: Scene) -> list[plan.Host]:
@@ -504,4 +500,4 @@ def _surplus_wave(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Opt
 
 
 def _wave_facts(checkpoint: Checkpoint, wave: Wave) -> dict[str, Any]:
-    return {"wave": {"number": wave.number, "of": len(checkpoint.waves), "instance_ids": list(wave.instances)}}
+    return {"wave": wave.facts(len(checkpoint.waves))}

@@ -128,6 +128,17 @@ plan:
       description: The numbers of the waves whose instances are settled and not all gone.
       type: list
       elements: int
+    surplus_waves:
+      description: The numbers of the waves of instances that the run launched and that are too many.
+      type: list
+      elements: int
+    finished_last:
+      description:
+        - The wave that was finished last, with C(number), C(of) (the number of waves) and C(instance_ids), where no
+          other was begun since.
+        - An operator's own tasks after that wave may not have come to their end.
+      type: list
+      elements: dict
     impossible_budgets:
       description:
         - The budgets of the whole cluster that no drain will ever get past, each with C(class), C(budgets),

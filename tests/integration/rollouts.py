@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -41,6 +42,20 @@ def roll(world: World, *arguments: str, env: Mapping[str, str] | None = None, **
 def restore(world: World, *arguments: str, env: Mapping[str, str] | None = None, **own: Any) -> Run:
     """`ansible-playbook evergreen.eks.restore`, to its end."""
     return world.playbook(RESTORE, variables(world, **own), *arguments, env=env)
+
+
+def own_tasks(world: World) -> str:
+    """A file of tasks of an operator's own, which note when they are run, and for whom: `told` has the notes."""
+    path = world.home / "own_tasks.yml"
+    note = "{{ rollout_hook.name }} {{ rollout_hook.wave }} {{ rollout_hook.instance_ids | join(' ') }}"
+    tasks = [{"name": "Note it", "ansible.builtin.shell": f"echo '{note}' >> {world.home / 'told.txt'}"}]
+    path.write_text(json.dumps(tasks), encoding="utf-8")
+    return str(path)
+
+
+def told(world: World) -> list[str]:
+    """What they have noted: `after_wave 1 i-1 i-2`."""
+    return (world.home / "told.txt").read_text(encoding="utf-8").splitlines()
 
 
 def roll_until_killed(

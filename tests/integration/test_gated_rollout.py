@@ -14,7 +14,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from integration.rollouts import lose_checkpoints, problems, restore, roll, roll_until_killed
+from integration.rollouts import (
+    lose_checkpoints,
+    own_tasks,
+    problems,
+    restore,
+    roll,
+    roll_until_killed,
+    told,
+)
 
 from simulator.checks import EXCLUDE_FROM_BALANCERS
 from simulator.identities import TOOL
@@ -131,7 +139,8 @@ def test_users_lose_no_request_and_the_operators_tasks_are_run_at_their_moments(
 @pytest.mark.scenario(CRASHING)
 def test_a_closed_gate_stops_the_line_keeps_the_capacity_and_the_next_run_goes_on(world: World) -> None:
     gate = {"eks_gate_timeout": "4s", "eks_gate_settle_seconds": 1, "eks_on_failure": "restore"}
-    run = roll(world, eks_max_surge=1, **gate)
+    own = own_tasks(world)
+    run = roll(world, eks_max_surge=1, eks_tasks_after_wave=own, **gate)
     assert run.rc != 0
     assert "stopped in 'Wait until the cluster is no worse than at the beginning, before wave 2'" in run.stdout
     assert "Deployment default/web" in run.stdout and "CrashLoopBackOff" in run.stdout
@@ -143,9 +152,12 @@ def test_a_closed_gate_stops_the_line_keeps_the_capacity_and_the_next_run_goes_o
 
     cured = {"template": {"metadata": {"annotations": dict.fromkeys(CRASHES_ON_NEW_NODES)}}}
     world.client().patch("/apis/apps/v1/namespaces/default/deployments/web", {"spec": cured})
-    run = roll(world, eks_max_surge=1)
+    run = roll(world, eks_max_surge=1, eks_tasks_after_wave=own)
     assert run.rc == 0, run.output
     assert problems(world) == []
+    # Nobody knows whether those of the first wave had come to their end.
+    (replaced,) = set(world.beginning.groups["shared"].instances) - {untouched}
+    assert told(world) == [f"after_wave 1 {replaced}", f"after_wave 1 {replaced}", f"after_wave 2 {untouched}"]
 
 
 @pytest.mark.scenario(SHOP)
@@ -225,16 +237,19 @@ def test_what_an_ended_run_has_left_out_of_load_balancers_is_put_back_and_an_ope
 def test_new_nodes_that_get_no_traffic_stop_the_rollout_before_any_old_one_is_touched(world: World) -> None:
     old = sorted(world.beginning.groups["shared"].instances)
     client = world.add_client("own", "web", every=0.5, takes=3)
-    world.cloud.balancers.checks[world.provisioner.target_groups["own"]] = lambda instance_id: instance_id in old
+    # One of the old ones fails its health checks, too, and has done so before: that must not be in anybody's way.
+    ill, well = old
+    world.cloud.balancers.checks[world.provisioner.target_groups["own"]] = lambda instance_id: instance_id == well
+    world.wait_until(lambda _now: pool(world, "own")[ill] == "unhealthy", "ill before the rollout")
     run = roll(world, eks_ready_timeout=8, eks_on_failure="restore", **IN_ONE_WAVE)
     assert run.rc != 0
     assert "stopped in 'Wait until its new nodes get traffic, wave 1'" in run.stdout, run.output
-    assert "in target group own: unhealthy" in run.stdout
+    assert "in target group own: unhealthy" in run.stdout and f"{ill} in target group" not in run.stdout
     assert "All that it took is put back." in run.stdout
     cordoned = {note["node"] for note in world.record.notes("cordoned")}
     assert not cordoned & {node.name for node in world.beginning.nodes.values()}
     assert problems(world, {"shared": []}) == []
-    assert pool(world, "own") == dict.fromkeys(old, "healthy")
+    assert pool(world, "own") == {ill: "unhealthy", well: "healthy"}
     assert client.failures == []
 
 

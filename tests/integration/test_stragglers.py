@@ -9,7 +9,16 @@ import json
 
 import pytest
 from integration.permissions import grant_only_what_is_documented
-from integration.rollouts import checkpoints, everything_outdated, problems, restore, roll, roll_until_killed
+from integration.rollouts import (
+    checkpoints,
+    everything_outdated,
+    own_tasks,
+    problems,
+    restore,
+    roll,
+    roll_until_killed,
+    told,
+)
 
 from simulator.identities import TOOL
 from simulator.runs import Run
@@ -54,9 +63,10 @@ def test_one_that_does_not_get_empty_does_not_hold_the_others_and_is_finished_at
     everybody = set(world.beginning.groups["shared"].instances)
 
     # The others go; in the end it is alone, and that is a failure that says what is left.
-    run = roll(world, **CARRY)
+    run = roll(world, eks_tasks_after_drain=own_tasks(world), **CARRY)
     assert run.rc != 0, run.output
     assert removed(world) == everybody - {straggler}, run.output
+    assert told(world) and not [line for line in told(world) if straggler in line]
     assert f"Half done: 1 ({straggler} cordoned, not drained in time)" in run.output
     assert world.snapshot().nodes[straggler].unschedulable
     assert world.record.notes("budget_violated") == []

@@ -10,7 +10,7 @@ from unit.checkpoints import a_checkpoint
 from unit.scenes import a_member, a_scene
 from unit.scripted_aws import instance_entry, scripted_aws
 
-from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import HostProgress
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, HostProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, already_gone, as_plan
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
 
@@ -45,6 +45,26 @@ def test_named_instances_that_are_gone_already():
 def test_waves_in_hand_are_brought_to_their_end_whatever_a_gate_would_say(waves, in_hand):
     scene = a_scene([a_member("i-1"), a_member("i-2")])
     assert as_plan(Gathered(scene, a_checkpoint(waves=waves), resumed=True))["in_hand"] == in_hand
+
+
+@pytest.mark.parametrize(
+    ("waves", "last", "surplus"),
+    [
+        ([Wave(1, 1, ("i-1",), finished=True), Wave(2, 1)], [1], []),
+        ([Wave(1, 1, ("i-1",), finished=True), Wave(2, 1, ("i-2",), finished=True)], [2], []),
+        ([Wave(1, 1, ("i-1",), finished=True), Wave(2, 1, ("i-2",))], [], []),  # begun only after those tasks
+        ([Wave(1, 1, ("i-1",), finished=True), Wave(2, 1, finished=True), Wave(3, 1)], [1], []),  # nobody was left
+        ([Wave(1, 1), Wave(2, 1)], [], []),
+        ([Wave(1, 1, ("i-1",), finished=True), Wave(2, 1, ("i-9",), finished=True)], [1], [2]),
+        ([Wave(1, 1, ("i-1",), finished=True), Wave(2, 1, ("i-9",))], [], [2]),
+    ],
+)
+def test_after_which_wave_the_operators_own_tasks_may_not_have_come_to_their_end(waves, last, surplus):
+    hosts = {"i-1": HostProgress("all"), "i-2": HostProgress("all"), "i-9": HostProgress(SURPLUS)}
+    plan = as_plan(Gathered(a_scene([a_member("i-1")]), a_checkpoint(waves=waves, hosts=hosts), resumed=True))
+    assert [wave["number"] for wave in plan["finished_last"]] == last
+    assert all(wave["of"] == len(waves) and wave["instance_ids"] for wave in plan["finished_last"])
+    assert plan["surplus_waves"] == surplus
 
 
 def test_the_plan_of_a_run_that_goes_on_names_who_was_carried():

@@ -63,6 +63,21 @@ def test_a_picture_of_another_cluster_is_refused(tmp_path: Path) -> None:
     assert caught.value.reason == "picture_foreign"
 
 
+@pytest.mark.parametrize(("run", "known"), [("run-1", True), ("run-2", False), ("", True)])
+def test_a_run_wants_its_own_picture(tmp_path: Path, run: str, known: bool) -> None:
+    place = PictureFile(tmp_path / "picture")
+    place.write(TAKEN.to_json().encode())
+    assert find_picture(place, CLUSTER, run) == (TAKEN if known else None)
+
+
+def test_of_an_earlier_run_it_may_show_the_cluster_that_had_this_name_before(tmp_path: Path) -> None:
+    place = PictureFile(tmp_path / "picture")
+    place.write(TAKEN.to_json().encode())
+    assert find_picture(place, "made anew", "run-2") is None
+    with pytest.raises(PictureError, match="shows another cluster"):
+        find_picture(place, "made anew", "run-1")
+
+
 def test_beside_a_checkpoint(tmp_path: Path) -> None:
     place = BesideCheckpoint(Files(tmp_path).open("team:a/b c"))
     place.write(TAKEN.to_json().encode())
