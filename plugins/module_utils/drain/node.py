@@ -267,6 +267,8 @@ class NodeDrain:
         if departure is None:
             departure = self.departures[pod.uid] = Departure(pod, verdict, landed=self._begun, met_at=now)
             self._suspect_return(departure)
+        if departure.verdict.action == DELETE and departure.attempts:
+            verdict = departure.verdict  # it had ended when it was deleted: whatever finalizers hold, nothing runs
         departure.pod, departure.verdict, departure.rank = pod, verdict, self.order.rank(pod)
         departure.on_hold = verdict.hold is not None and verdict.hold.lasts(now)
         if departure.on_hold and verdict.hold:

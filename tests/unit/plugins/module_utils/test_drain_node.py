@@ -188,6 +188,16 @@ def test_a_finished_pod_is_deleted_and_not_waited_for() -> None:
     assert not it.leaving and it.due(1000) == []
 
 
+def test_a_finished_pod_is_not_waited_for_either_when_a_finalizer_holds_it() -> None:
+    finished = replace(POD, phase="Succeeded", finalizers=("example.com/held",))
+    it = drain((finished, Verdict(DELETE)))
+    send_all(it, ACCEPTED)
+    it.see(*going(finished), now=1)
+    assert not it.leaving and it.due(1000) == []
+    it.see_gone(finished.uid)
+    assert it.evicted == ["shop/web-1"]
+
+
 def test_an_accepted_eviction_without_effect_is_asked_again() -> None:
     it = drain((POD, LEAVES))
     send_all(it, ACCEPTED)
