@@ -23,7 +23,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer, read_answer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Blocked
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import DEAD_GRACE, InstanceStates, Vitals
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import (
+    DEAD_GRACE,
+    UNREACHABLE,
+    InstanceStates,
+    Vitals,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import CARRY, Ladder, Step
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer
@@ -437,7 +442,9 @@ class Drain:
             self._finish(course, UNCORDONED)
         else:
             course.node_known = True
-            course.drain.look_at(vitals, self._client.time, self._request.dead_node_timeout)
+            # Where many fall silent at once it may be the control plane that is cut off.
+            in_doubt = vitals.kind == UNREACHABLE and not self._floor_holds(self._clock.now())
+            course.drain.look_at(vitals, self._client.time, self._request.dead_node_timeout, in_doubt=in_doubt)
             course.wake()
 
     def _node_was_read(self, course: Course) -> None:

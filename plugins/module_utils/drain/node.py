@@ -354,12 +354,14 @@ class NodeDrain:
         lasts = departure.blocked_at is not None and now - departure.blocked_at >= self.poll_seconds
         return lasts and departure.tells(answer)
 
-    def look_at(self, vitals: Vitals, time: ServerTime, patience: float) -> None:
-        """The Node itself; on a dead one there is nobody to tell that a pod has ended, so it is given up."""
+    def look_at(self, vitals: Vitals, time: ServerTime, patience: float, *, in_doubt: bool = False) -> None:
+        """The Node itself; on a dead one there is nobody to tell that a pod has ended, so it is given up. ``in_doubt``
+        whether it is dead only those are whose eviction was sent."""
         self.vitals = vitals
         for departure in self.departures.values():
             holds = vitals.holds(departure.pod.deleted_at, time, patience)
-            departure.abandoned = departure.asked and not holds
+            tried = departure.attempts > 0 or departure.verdict.action == WAIT or not in_doubt
+            departure.abandoned = departure.asked and tried and not holds
 
     def node_gone(self) -> None:
         """The Node is no more, and with it whoever could tell what becomes of its pods."""

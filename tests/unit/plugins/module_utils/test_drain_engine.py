@@ -14,6 +14,7 @@ from unit.fakes import FakeClock
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import engine
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.completion import Hold
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import Vitals
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.engine import Course, Drain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import EVICT, Verdict
@@ -193,3 +194,20 @@ def test_a_step_is_taken_when_enough_nodes_are_ready_again(monkeypatch: pytest.M
         assert "_force" not in it.sent
         it.tend()
     assert it.sent.count("_force") == 1 and not it.over
+
+
+def test_what_was_not_tried_is_not_given_up_where_so_many_are_silent_that_the_control_plane_may_be_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    it = Rounds(monkeypatch, node("Unknown"), floor=Floor(), asg_name="shared", min_ready=0)
+    report = Pod("shop", "report", "uid-2", "node-a")
+    it.node.see(report, Verdict(EVICT, hold=Hold("completing", "a batch", until=1e6)), it.clock.now())
+    it.begin()
+    it.drain._saw_floor(at_least(1))
+    it.drain._saw_node(it.course, Vitals(node("Unknown")))
+    assert it.node.abandoned == [] and it.sent == []
+    it.drain._saw_node(it.course, Vitals(node("Unknown"), "terminated"))
+    assert it.node.abandoned == ["shop/report"], "EC2 leaves no doubt"
+    it.drain._saw_floor(at_least(0))
+    it.drain._saw_node(it.course, Vitals(node("Unknown")))
+    assert it.node.abandoned == ["shop/report"]
