@@ -20,6 +20,8 @@ description:
     pods are evicted.
   - With O(state=registered) it puts back what it has taken out. That is remembered in tags on the instances, which are
     written before they are deregistered, so that the way back is found after a kill, from another machine, in any run.
+    Where an instance has no room for more tags (EC2 allows 50) those of load balancers of controllers are left out, for
+    these put back by themselves.
   - It may be repeated, and killed, at any time.
   - Target groups of the type C(ip) are left alone. Their targets are pods, which come and go with their readiness.
 options:

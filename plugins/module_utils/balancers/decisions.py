@@ -79,6 +79,9 @@ PODS_KEEP = "its pods are the last healthy ones (externalTrafficPolicy: Local); 
 # On every instance before it is deregistered, one tag a load balancer: `evergreen.eks/out-of/tg/<name>/<id>` or
 # `evergreen.eks/out-of/elb/<name>`, whose value is `<run id>/<port>+<port>`. It is what `registered` puts back.
 MARK = "evergreen.eks/out-of/"
+# EC2 lets an instance have so many tags of its user's; those of AWS (`aws:`) do not count. A run needs a few more.
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
+TAGS_AN_INSTANCE, TAGS_FOR_THE_RUN = 50, 5
 # Somebody who registers an instance again this often means it.
 ATTEMPTS = 5
 
@@ -255,11 +258,19 @@ def read_marks(tags: Mapping[str, str]) -> tuple[Mark, ...]:
 
 
 def fresh_marks(existing: Mapping[str, str], run_id: str, targets: Iterable[tuple[Balancer, Target]]) -> dict[str, str]:
-    """The tags that an instance must get before these targets of it are deregistered; marks that say it stay."""
+    """The tags that an instance must get before these targets of it are deregistered; marks that say it stay.
+
+    Where there is no room for all, controllers put it back into their load balancers themselves, once its node is no
+    longer to be kept out of them: those attached to the group come first, since nobody else puts it back there.
+    """
     known = {mark.key: mark for mark in read_marks(existing)}
+    room = TAGS_AN_INSTANCE - TAGS_FOR_THE_RUN - sum(1 for key in existing if not key.startswith("aws:"))
     ports: dict[str, set[int]] = {}
-    for balancer, target in targets:
-        ports.setdefault(balancer.key, set()).add(target.port)
+    for balancer, target in sorted(targets, key=lambda item: not item[0].attached):
+        new = balancer.key not in known and balancer.key not in ports
+        if balancer.attached or not new or room > 0:
+            ports.setdefault(balancer.key, set()).add(target.port)
+            room -= new
     fresh = {}
     for key, numbers in ports.items():
         old = set(known[key].ports) if key in known else set()

@@ -198,6 +198,28 @@ def test_which_marks_an_instance_still_needs(
     assert fresh_marks(existing, "r2", pairs) == expected
 
 
+@pytest.mark.parametrize(
+    ("tags", "known", "marks"),
+    [
+        (5, 0, 40),
+        (0, 0, 45),
+        (5, 38, 2),  # those that are there already take no more room
+        (45, 0, 1),  # attached to the group: nobody else would ever put it back there
+        (50, 0, 1),
+    ],
+)
+def test_of_more_load_balancers_than_an_instance_can_have_tags_those_of_controllers_go_without(
+    tags: int, known: int, marks: int
+) -> None:
+    many = [Balancer(f"n{number}", arn=ARN.format(f"n{number}")) for number in range(60)]
+    existing = {f"tag-{number}": "" for number in range(tags)} | {f"aws:{number}": "" for number in range(9)}
+    existing |= dict(Mark(balancer.key, "r1", (80,)).tag for balancer in many[:known])
+
+    fresh = fresh_marks(existing, "r2", [(balancer, Target(A, 80, "healthy")) for balancer in (*many, OWN)])
+
+    assert len(fresh) == marks and Mark(OWN.key, "r2", (80,)).tag in fresh.items()
+
+
 def test_the_longest_name_makes_a_key_that_aws_takes() -> None:
     longest = Balancer("w" * 32, arn=ARN.format("w" * 32))
     ((key, value),) = fresh_marks({}, "20261121T022904-d60b0a", [(longest, Target(A, 31080, "healthy"))]).items()
