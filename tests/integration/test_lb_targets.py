@@ -211,7 +211,7 @@ class TestHealthy:
 
         answer = targets(world, "healthy", [new], check=True)
 
-        assert not answer["failed"] and places(answer, new)["classic"] in ("initial", "unhealthy")
+        assert not answer["failed"] and places(answer, new)["classic"] in ("initial", "nobody_healthy")
         assert len([call for call in world.record.calls(author=TOOL) if call.target == "classic"]) == 1
 
 
