@@ -19,6 +19,7 @@ from simulator.steps import AFTER, BEFORE, MOMENTS, Step
 SEED = 20261121  # of all samples
 GIVEN_UP = 28  # the step at which a run is killed that is then given up: among the evictions of its second wave
 LAST_STEP = 41  # a run over one group has at least as many steps: samples are taken from 1 to here
+LAST_STEP_BACK = 8  # the way back, also from a run that is nearly done, has at least as many
 
 WORKLOADS = [
     Deployment("web", replicas=3, group="shared", budget=Budget(min_available=2)),
@@ -165,7 +166,7 @@ def disturbed() -> list[Case]:
 
 def given_up() -> list[Case]:
     """Given up wherever it stood, and the way back killed too; with its checkpoint, and from the marks alone."""
-    firsts, seconds = _drawn("given up", 8), _drawn("back", 8, last=12)
+    firsts, seconds = _drawn("given up", 8), _drawn("back", 8, last=LAST_STEP_BACK)
     deeds = ("", "the checkpoint deleted")
     return [
         Case(f"given-up-{_named(one)}-{_named(other)}", (one, other), meanwhile=deeds[number % 2], back=True)
