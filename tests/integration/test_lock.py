@@ -110,7 +110,7 @@ def test_a_second_job_is_refused_by_name_also_while_the_first_does_something_els
     job = {"cluster": world.scenario.cluster, "awx_job_id": 17, "awx_user_name": "ann"}
     first = start_ansible_playbook(world.env(), str(site), job, capture=True)
     try:
-        world.wait_until(lambda _now: (tmp_path / "begun").exists(), "the first group is rolled", seconds=60 * SPEED)
+        world.wait_until(lambda _now: (tmp_path / "begun").exists(), "the first group is rolled", seconds=240 * SPEED)
         before = len(renewals(world))
         world.wait_until(lambda _now: len(renewals(world)) > before + 1, "the lock is renewed meanwhile")
         so_far = len(changes(world))
