@@ -180,3 +180,29 @@ def test_steps_are_taken_in_trouble_too_and_for_pods_that_nobody_could_ever_evic
     assert not answer["failed"] and answer["carried"] == [waiting]
     assert {entry["reason"] for entry in answer["nodes"][waiting]["blocked"]} == {"completing"}
     assert not [pod for pod in evictions(world) if "other" in pod]
+
+
+@pytest.mark.scenario(
+    Scenario(
+        groups=[NodeGroup("shared", size=3, outdated=False)],
+        workloads=[Deployment("web", replicas=3, budget=Budget(max_unavailable=1), stop=20, grace=120)],
+    )
+)
+def test_where_steps_are_long_due_nobody_is_forced_who_would_leave_in_a_moment(world: World) -> None:
+    """The first run was yesterday. One pod waits for its budget, the other has been asked to stop just now."""
+    nodes = nodes_of(world)[:2]
+    marked_cordon(world, *nodes)
+    yesterday = world.clock.timestamp(world.clock.now() - 86400)
+    for name in nodes:
+        annotations = world.client().get(f"/api/v1/nodes/{name}")["metadata"]["annotations"]
+        marks = {**json.loads(annotations[MARKS]), "drained_since": yesterday}
+        world.client().patch(f"/api/v1/nodes/{name}", {"metadata": {"annotations": {MARKS: json.dumps(marks)}}})
+
+    policy = [
+        {"after": "30m", "action": "delete", "budgets": "overrule"},
+        {"after": "40m", "action": "delete_grace_1", "budgets": "overrule"},
+    ]
+    answer = drain(world, *nodes, on_timeout="escalate", escalation=policy, poll_seconds=0.5)
+    assert not answer["failed"] and deletions(world) == [], answer
+    assert all(answer["nodes"][name]["drained"] and not answer["nodes"][name]["forced"] for name in nodes)
+    assert len(evictions(world)) == 2 and not world.record.notes("budget_violated")
