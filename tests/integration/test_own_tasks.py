@@ -45,6 +45,7 @@ def run_own_tasks(tmp_path: Path, tasks: list[dict[str, object]]) -> str:
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
     assert run.returncode != 0, run.stdout
     return run.stdout + run.stderr
