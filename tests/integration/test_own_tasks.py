@@ -56,6 +56,6 @@ def test_what_a_task_says_that_must_not_be_logged_is_not_repeated(tmp_path: Path
     said = {"msg": "HTTP 403 for https://chat.example.com/{{ rollout_hook.instance_ids[0] }}"}
     printed = run_own_tasks(tmp_path, [{"name": "Tell the team", "ansible.builtin.fail": said, **own}])
 
-    (words, *_same) = [line for line in printed.splitlines() if "the task 'Tell the team' of" in line]
+    words, *_same = [line for line in printed.splitlines() if "the task 'Tell the team' of" in line]
     assert "own.yml (after_wave) failed" in words
     assert ("https://chat.example.com/i-1" in words) is not own.get("no_log", False)
