@@ -21,10 +21,10 @@ from typing import Any, Callable, TypeVar
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import TIMESTAMP
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import controller_of, node_from, pod_is_ready
 
 SCHEMA = 1
-TIME = "%Y-%m-%dT%H:%M:%SZ"
 WORKLOADS = {
     "Deployment": "/apis/apps/v1/deployments",
     "StatefulSet": "/apis/apps/v1/statefulsets",
@@ -361,7 +361,7 @@ def seconds_of(moment: str) -> int:
 
 def moment_of(seconds: float) -> str:
     """The other way round."""
-    return time.strftime(TIME, time.gmtime(seconds)) if seconds else ""
+    return time.strftime(TIMESTAMP, time.gmtime(seconds)) if seconds else ""
 
 
 def _plain(record: Any) -> dict[str, Any]:

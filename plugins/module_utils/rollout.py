@@ -31,6 +31,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.hold import Hold
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.lease import confirm
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import TIMESTAMP
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Ledger, Selection
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import (
     GroupRefused,
@@ -281,8 +282,7 @@ def marks_of(checkpoint: Checkpoint) -> Marks:
 
 def elapsed(start: str, end: str) -> int:
     """Whole seconds between two timestamps of the clock."""
-    form = "%Y-%m-%dT%H:%M:%SZ"
-    return int((datetime.strptime(end, form) - datetime.strptime(start, form)).total_seconds())
+    return int((datetime.strptime(end, TIMESTAMP) - datetime.strptime(start, TIMESTAMP)).total_seconds())
 
 
 def names(instances: Sequence[str], most: int = 4) -> str:

@@ -27,6 +27,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
     WaitTimeout,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.hold import Hold
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import TIMESTAMP
 from ansible_collections.evergreen.eks.plugins.module_utils.process import Process, controller_process
 
 JOURNAL_SCHEMA = 1
@@ -71,7 +72,7 @@ class Clock:
 
     def timestamp(self) -> str:
         """UTC, like C(2026-11-21T01:02:03Z)."""
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return time.strftime(TIMESTAMP, time.gmtime())
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -224,20 +224,18 @@ def row(one: Measured) -> list[str]:
     ]
 
 
-def as_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def as_rows(*rows: Sequence[str]) -> str:
+    """Rows of a table in Markdown."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
 def bench(sizes: Sequence[int], speed: float) -> int:
-    """Measure each size with budgets and without, and print the table; returns the exit code."""
-    rows = []
+    """Measure each size with budgets and without, and print the table, row by row; returns the exit code."""
+    print(as_rows(COLUMNS, ["---"] * len(COLUMNS)), flush=True)
     for number in sizes:
         for budgets in (True, False):
             one = Bench(number, budgets)
             print(f"{one.nodes} nodes, {one.pods} pods {'under' if budgets else 'without'} budgets", file=sys.stderr)
             with tempfile.TemporaryDirectory(prefix="evergreen-bench-") as home:
-                rows.append(row(measure(one, Path(home), speed)))
-    print(as_table(COLUMNS, rows))
+                print(as_rows(row(measure(one, Path(home), speed))), flush=True)
     return 0

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from simulator.bench import BUDGET, GROUP, REPLICAS, as_table, cpu_of, leaving_seconds, watched
+from simulator.bench import BUDGET, GROUP, REPLICAS, as_rows, cpu_of, leaving_seconds, watched
 from simulator.identities import TOOL, TOOL_KEY
 from simulator.killing import MARK, kill_marked
 from simulator.kubernetes.authentication import Identity
@@ -257,8 +257,8 @@ def row(one: Drained) -> list[str]:
 
 
 def bench_drain(nodes: int, speed: float) -> int:
-    """Let each tool that is here drain so many nodes, with budgets and without; prints the table."""
-    rows = []
+    """Let each tool that is here drain so many nodes, with budgets and without; prints the table, row by row."""
+    print(as_rows(COLUMNS, ["---"] * len(COLUMNS)), flush=True)
     for tool in TOOLS:
         if not tool.is_here():
             print(f"{tool.name} is not here", file=sys.stderr)
@@ -266,6 +266,5 @@ def bench_drain(nodes: int, speed: float) -> int:
         for budgets in (True, False):
             print(f"{tool.name}: {nodes} nodes {'under' if budgets else 'without'} budgets", file=sys.stderr)
             with tempfile.TemporaryDirectory(prefix="evergreen-bench-") as folder:
-                rows.append(row(drain(tool, Trial(nodes, budgets), Path(folder), speed)))
-    print(as_table(COLUMNS, rows))
+                print(as_rows(row(drain(tool, Trial(nodes, budgets), Path(folder), speed))), flush=True)
     return 0

@@ -21,7 +21,6 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers, forcing
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import Answer, read_answer
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Blocked
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import (
     DEAD_GRACE,
@@ -31,7 +30,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.dead import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import CARRY, Ladder, Step
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer, NamespaceBudgets
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.feeds import (
     BudgetFeed,
     Detaching,
@@ -120,12 +119,15 @@ def evict(
     return None
 
 
-def name_budgets(client: KubernetesClient, pod: Pod, answer: Answer) -> Answer:
+def name_budgets(budgets: NamespaceBudgets, pod: Pod, answer: Answer) -> Answer:
     """The server does not say which budgets they are when there are several."""
     if answer.reason != answers.SEVERAL_BUDGETS:
         return answer
-    known = Explainer(client).budgets(pod.namespace) or ()
-    return replace(answer, budget=", ".join(budget.name for budget in budgets_of(pod, known)))
+    try:
+        over = budgets.over(pod) or ()
+    except (AwsError, KubernetesError):
+        over = ()  # it is refused all the same, and explained later
+    return replace(answer, budget=", ".join(budget.name for budget in over))
 
 
 class Drain:
@@ -161,7 +163,8 @@ class Drain:
         self._explaining = False
         self._explained_at = 0.0
         self._explain_due = 0.0
-        self._forcer = Forcer(self._client, call, request.grace_period, request.poll_seconds)
+        self._budgets_over = NamespaceBudgets(self._client, self._clock, request.poll_seconds)
+        self._forcer = Forcer(self._client, call, request.grace_period, self._budgets_over)
 
     def run(self) -> dict[str, dict[str, Any]]:
         """Drain; answers the result of each node, drained or not. Raises EvergreenError, with the results so far as
@@ -517,7 +520,7 @@ class Drain:
         try:
             grace = DEAD_GRACE if course.drain.vitals.dead else self._request.grace_period
             error = evict(self._client, departure.pod, grace)
-            answer = name_budgets(self._client, departure.pod, read_answer(error))
+            answer = name_budgets(self._budgets_over, departure.pod, read_answer(error))
             self._post(self._answered, course, departure, answer, error)
         except Exception as error:
             self._post(self._fail, error)

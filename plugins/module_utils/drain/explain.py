@@ -9,12 +9,18 @@ Without the verb C(list) on C(poddisruptionbudgets.policy), or while the API is 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Budget, budget_from
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import (
+    Budget,
+    Labelled,
+    budget_from,
+    budgets_of,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Blocked, Picture
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis, diagnose
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.health import PodHealth, health_from
@@ -24,6 +30,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.impossible imp
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Node, node_from
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Clock
 
 BUDGETS = "/apis/policy/v1/poddisruptionbudgets"
 BUDGETS_OF_NAMESPACE = "/apis/policy/v1/namespaces/{}/poddisruptionbudgets"
@@ -46,15 +53,11 @@ class Explainer:
         only where pods of such a namespace are not Ready."""
         self._silent = False
         namespaces = sorted({one.pod.namespace for one in blocked if one.reason in BY_BUDGET})
-        budgets = {name: self.budgets(name) for name in namespaces}
+        budgets = {name: self._list(BUDGETS_OF_NAMESPACE.format(name), budget_from) for name in namespaces}
         pods = {name: self._pods(name) for name in namespaces if budgets[name]}
         nodes = self._nodes(pods.values())
         pictures = {name: Picture(budgets[name], pods.get(name), nodes) for name in namespaces}
         return [diagnose(one, pictures.get(one.pod.namespace, Picture())) for one in blocked]
-
-    def budgets(self, namespace: str) -> list[Budget] | None:
-        """The budgets of a namespace; None when they cannot be read."""
-        return self._list(BUDGETS_OF_NAMESPACE.format(namespace), budget_from)
 
     def impossible_budgets(self) -> list[ImpossibleBudget] | None:
         """The budgets of the whole cluster that can never be met; None when they cannot be read.
@@ -83,5 +86,35 @@ class Explainer:
             if isinstance(error, KubernetesError) and error.status == 403:
                 self._forbidden.add(path)
             self._silent = error.transient
+            return None
+        return items
+
+
+class NamespaceBudgets:
+    """The budgets over single pods, for those who cannot wait for a watch. Safe for threads: a namespace is listed when
+    it is first asked for, and again where its list is older than a look."""
+
+    def __init__(self, client: KubernetesClient, clock: Clock, poll_seconds: float) -> None:
+        self._client, self._clock, self._poll_seconds = client, clock, poll_seconds
+        self._lock = threading.Lock()
+        self._lists: dict[str, tuple[float, list[Budget] | None]] = {}
+
+    def over(self, pod: Labelled) -> list[Budget] | None:
+        """The budgets that select the pod; None where nobody lets us see them. Raises KubernetesError for what passes,
+        and AwsError."""
+        with self._lock:
+            read_at, budgets = self._lists.get(pod.namespace, (float("-inf"), None))
+            now = self._clock.now()
+            if now - read_at > self._poll_seconds:
+                budgets = self._list(pod.namespace)
+                self._lists[pod.namespace] = now, budgets
+        return None if budgets is None else budgets_of(pod, budgets)
+
+    def _list(self, namespace: str) -> list[Budget] | None:
+        try:
+            items, _version = self._client.list(BUDGETS_OF_NAMESPACE.format(namespace), keep=budget_from)
+        except KubernetesError as error:
+            if error.transient:
+                raise
             return None
         return items

@@ -6,19 +6,17 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import denied_by_admission
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import Budget, budget_from, budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import (
     DELETE,
     DELETE_GRACE_1,
     FORCE,
     Step,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import BUDGETS_OF_NAMESPACE
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import NamespaceBudgets
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import Pod
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
 from ansible_collections.evergreen.eks.plugins.module_utils.marks import decide_taken_in_hand, settle
@@ -50,21 +48,22 @@ class Outcome:
 
 
 class Forcer:
-    """Safe for threads. Budgets are listed by namespace, and again where the list is older than a look."""
+    """Safe for threads."""
 
-    def __init__(self, client: KubernetesClient, call: Call, grace_period: int | None, poll_seconds: float) -> None:
+    def __init__(
+        self, client: KubernetesClient, call: Call, grace_period: int | None, budgets: NamespaceBudgets
+    ) -> None:
         self._client, self._call = client, call
-        self._grace_period, self._poll_seconds = grace_period, poll_seconds
-        self._lock = threading.Lock()
-        self._budgets: dict[str, tuple[float, list[Budget] | None]] = {}
+        self._grace_period, self._budgets = grace_period, budgets
         self._perhaps: set[tuple[str, str]] = set()  # UID and action of requests whose answer was lost
 
     def take(self, pod: Pod, step: Step) -> Outcome:
         """Take this step for this pod. Raises KubernetesError for what no other attempt would get done either."""
         try:
-            budgets = self._budgets_of(pod)
+            over = self._budgets.over(pod)
         except KubernetesError as error:
             return Outcome(TROUBLED, error.message)
+        budgets = None if over is None else [str(budget) for budget in over]
         if not step.overrules and budgets != []:
             which = "its budgets cannot be read" if budgets is None else f"budget {', '.join(budgets)} selects it"
             return Outcome(SPARED, f"{which}, and this step does not overrule budgets")
@@ -101,25 +100,6 @@ class Forcer:
                 return Outcome(SPARED, error.text)
             raise
         return Outcome(TAKEN, record=record)
-
-    def _budgets_of(self, pod: Pod) -> list[str] | None:
-        """The names of the budgets that select the pod; None where nobody lets us see them. Raises KubernetesError."""
-        with self._lock:
-            read_at, budgets = self._budgets.get(pod.namespace, (float("-inf"), None))
-            now = self._call.clock.now()
-            if now - read_at > self._poll_seconds:
-                budgets = self._list(pod.namespace)
-                self._budgets[pod.namespace] = now, budgets
-        return None if budgets is None else [str(budget) for budget in budgets_of(pod, budgets)]
-
-    def _list(self, namespace: str) -> list[Budget] | None:
-        try:
-            items, _version = self._client.list(BUDGETS_OF_NAMESPACE.format(namespace), keep=budget_from)
-        except KubernetesError as error:
-            if error.transient:
-                raise
-            return None
-        return items
 
 
 def seconds_in_hand(client: KubernetesClient, node: Node) -> float | None:

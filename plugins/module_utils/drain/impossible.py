@@ -14,8 +14,6 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import remedies
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.budgets import ALWAYS_ALLOW, Budget, alike, budgets_of
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import (
-    IMPOSSIBLE,
-    PERCENT_WITHOUT_CONTROLLER,
     SEVERAL_BUDGETS,
     SYNC_FAILED,
 )
@@ -23,13 +21,11 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis impo
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.health import PodHealth
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
 
-IMPOSSIBLE_KINDS = (IMPOSSIBLE, PERCENT_WITHOUT_CONTROLLER, SYNC_FAILED, SEVERAL_BUDGETS)
-
 
 @dataclass(frozen=True)
 class ImpossibleBudget:
-    """One budget, or several over the same pods, and the pods that no drain will get past it. ``kind`` is one of
-    IMPOSSIBLE_KINDS; ``nodes`` are those that cannot be emptied."""
+    """One budget, or several over the same pods, and the pods that no drain will get past it. ``kind`` is that of
+    a diagnosis; ``nodes`` are those that cannot be emptied."""
 
     kind: str
     budgets: tuple[Budget, ...]

@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.drain import answers
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.answers import read_answer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.engine import evict, name_budgets
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import Explainer, NamespaceBudgets
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import WAIT
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import NOT_CORDONED, REFUSED, Plan, Request
@@ -31,6 +31,7 @@ def rehearse(request: Request, plan: Plan, client: KubernetesClient, call: Call)
 
     Every eviction is asked as if it were the only one, so a budget that allows one may be named by none."""
     now, timestamp = call.clock.now(), call.clock.timestamp()
+    budgets = NamespaceBudgets(client, call.clock, request.poll_seconds)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for drain in plan.drains:
             # The pods of a node that is refused are not asked for: none of them would be evicted.
@@ -39,7 +40,7 @@ def rehearse(request: Request, plan: Plan, client: KubernetesClient, call: Call)
                 drain.sent(departure)
             tries = pool.map(lambda one: ask(client, one.pod, request, call), asked)
             for departure, error in zip(asked, tries):
-                answer = name_budgets(client, departure.pod, read_answer(error))
+                answer = name_budgets(budgets, departure.pod, read_answer(error))
                 if answer.next == answers.FATAL and error is not None:
                     raise error
                 drain.answered(departure, answer, now, timestamp)

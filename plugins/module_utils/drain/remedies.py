@@ -19,6 +19,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.case import Ca
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.health import PodHealth
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.pods import DRAIN_TIMEOUT
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import TIMESTAMP
 
 # DeletionTimeout of pkg/controller/disruption: an eviction without deletion is forgotten after so many seconds.
 DISRUPTED_POD_SECONDS = 120
@@ -159,10 +160,10 @@ def _burned(case: Case) -> tuple[str, str]:
 def when_forgotten(granted: Iterable[str]) -> str:
     """When the first of these entries of disruptedPods falls; empty where none can be read."""
     try:
-        first = min(datetime.strptime(at, "%Y-%m-%dT%H:%M:%SZ") for at in granted)
+        first = min(datetime.strptime(at, TIMESTAMP) for at in granted)
     except ValueError:
         return ""
-    return f"{first + timedelta(seconds=DISRUPTED_POD_SECONDS):%Y-%m-%dT%H:%M:%SZ}"
+    return (first + timedelta(seconds=DISRUPTED_POD_SECONDS)).strftime(TIMESTAMP)
 
 
 def _stale(case: Case) -> tuple[str, str]:

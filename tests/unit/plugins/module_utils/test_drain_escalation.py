@@ -19,6 +19,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation imp
     normal_step,
     read_steps,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.explain import NamespaceBudgets
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.filters import EVICT, REFUSE, WAIT, Remark, Verdict
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.forcing import Forcer
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import PATIENCE_LOOKS, Departure
@@ -266,7 +267,7 @@ def take(api: Api, tmp_path: Any, *steps: dict[str, Any]) -> tuple[list[Any], li
     """The outcomes of these steps for POD, and what the journal says of them."""
     journal = tmp_path / "journal.jsonl"
     clock = FakeClock()
-    forcer = Forcer(api, Call(clock, Journal(str(journal), clock)), 60, POLL)
+    forcer = Forcer(api, Call(clock, Journal(str(journal), clock)), 60, NamespaceBudgets(api, clock, POLL))
     outcomes = [forcer.take(POD, step) for step in read_steps("escalate", steps)]
     return outcomes, [json.loads(line) for line in journal.read_text().splitlines()]
 
@@ -330,7 +331,7 @@ def test_a_missing_right_is_passed_on_as_it_is(tmp_path: Any) -> None:
 )
 def test_a_pod_whose_answer_was_lost_counts_as_forced(first, second, kinds, listed, tmp_path: Any) -> None:
     journal, clock, api = tmp_path / "journal.jsonl", FakeClock(), Api()
-    forcer = Forcer(api, Call(clock, Journal(str(journal), clock)), None, POLL)
+    forcer = Forcer(api, Call(clock, Journal(str(journal), clock)), None, NamespaceBudgets(api, clock, POLL))
     (step,) = read_steps("escalate", [DELETE])
     outcomes = []
     for api.error in (first, second):
