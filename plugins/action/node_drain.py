@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+from ansible_collections.evergreen.eks.plugins.modules import node_drain
 from ansible_collections.evergreen.eks.plugins.plugin_utils.progress_action import ProgressAction
 
 
 class ActionModule(ProgressAction):
     """Live progress of the module of the same name."""
+
+    MODULE = node_drain

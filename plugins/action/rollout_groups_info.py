@@ -8,31 +8,29 @@ import os
 from typing import Any
 
 from ansible import context
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.evergreen.eks.plugins.module_utils.settings import PLAYBOOK_PREFIX, PLAYBOOK_VARIABLES
+from ansible_collections.evergreen.eks.plugins.modules import rollout_groups_info
+from ansible_collections.evergreen.eks.plugins.plugin_utils.module_action import ModuleAction
 from ansible_collections.evergreen.eks.plugins.plugin_utils.provenance import awx_job_id
 
 # Connection options may be secret. They reach the modules through module_defaults, never through a module's output.
 KEPT_BACK = {f"{PLAYBOOK_PREFIX}{variable.name}" for variable in PLAYBOOK_VARIABLES if variable.kind == "options"}
 
 
-class ActionModule(ActionBase):
+class ActionModule(ModuleAction):
     """Hands the module what only the controller knows: the playbook's variables and where it was started."""
 
-    TRANSFERS_FILES = False
+    MODULE = rollout_groups_info
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        variables = task_vars or {}
-        result = super().run(tmp, variables)
+    def run_module(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         known = {
             "variables": self._playbook_variables(variables),
             "working_directory": os.getcwd(),
             "forks": context.CLIARGS.get("forks"),
             "awx_job_id": awx_job_id(variables),
         }
-        result.update(self._execute_module(module_args={**known, **self._task.args}, task_vars=variables))
-        return result
+        return super().run_module({**known, **arguments}, variables)
 
     def _playbook_variables(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.evergreen.eks.plugins.modules import rollout_state
 from ansible_collections.evergreen.eks.plugins.plugin_utils.progress_action import ProgressAction
 from ansible_collections.evergreen.eks.plugins.plugin_utils.provenance import (
     awx_job_id,
@@ -17,6 +18,8 @@ from ansible_collections.evergreen.eks.plugins.plugin_utils.provenance import (
 
 class ActionModule(ProgressAction):
     """Live progress, and what only the controller knows: who started this run, and how to start it again."""
+
+    MODULE = rollout_state
 
     def module_arguments(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         known = {

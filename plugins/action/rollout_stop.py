@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.evergreen.eks.plugins.modules import rollout_stop
 from ansible_collections.evergreen.eks.plugins.plugin_utils.progress_action import ProgressAction
 from ansible_collections.evergreen.eks.plugins.plugin_utils.provenance import awx_job_id, operator
 
 
 class ActionModule(ProgressAction):
     """Live progress, and what only the controller knows: who asks."""
+
+    MODULE = rollout_stop
 
     def module_arguments(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         known = {"operator": operator(variables), "awx_job_id": awx_job_id(variables)}

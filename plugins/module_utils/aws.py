@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from ansible.module_utils.ansible_release import __version__ as ansible_version
@@ -187,12 +187,15 @@ class Aws:
 
     @cached_property
     def _session(self) -> Any:
-        try:
-            import boto3
-        except ImportError as error:
-            raise MissingLibrary("boto3", sys.executable) from error
+        loader = service_models()
+        import boto3
+        from botocore.session import Session
+
+        botocore_session = Session()
+        botocore_session.register_component("data_loader", loader)
         with aws_errors("sts:GetCallerIdentity", "the AWS credentials"):
             return boto3.session.Session(
+                botocore_session=botocore_session,
                 aws_access_key_id=self._params.get("access_key"),
                 aws_secret_access_key=self._params.get("secret_key"),
                 aws_session_token=self._params.get("session_token"),
@@ -209,6 +212,27 @@ class Aws:
         service, operation = event_name.split(".")[1:3]
         if is_mutating(operation):
             self._call.before_change(f"{service}:{operation}")
+
+
+@cache
+def service_models() -> Any:
+    """What botocore knows of the services: read once a process, and found there by its forks. Raises MissingLibrary."""
+    try:
+        import boto3  # noqa: F401
+        from botocore.loaders import create_loader
+    except ImportError as error:
+        raise MissingLibrary("boto3", sys.executable) from error
+    return create_loader()
+
+
+def load_service_models(*services: str) -> None:
+    """Read what clients of these services need, before anybody has credentials. Raises MissingLibrary."""
+    loader = service_models()
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(name)
+    for service in services:
+        for kind in ("service-2", "endpoint-rule-set-1"):
+            loader.load_service_model(service, kind)
 
 
 def is_mutating(operation: str) -> bool:

@@ -13,7 +13,7 @@ would never open. It opens after so many clear looks in a row; or when its time 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
@@ -36,6 +36,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.picture import (
     Picture,
     PictureError,
     cluster_uid,
+    seconds_of,
     take_picture,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.picture_place import PicturePlace, find_picture, place_of
@@ -209,8 +210,15 @@ def health_gate(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, c
             reason="picture_missing",
             remedy="Take one first, with state: taken",
         )
+    if is_young(before, call, question.looks * params["poll_seconds"]):
+        question = replace(question, looks=1)  # the picture itself is a look of just now
     watcher = Watcher(question, before, take, call)
     return pass_gate(watcher, call, params["timeout"], params["poll_seconds"], lambda: client.answered)
+
+
+def is_young(picture: Picture, call: Call, seconds: float) -> bool:
+    """Whether it was taken within so many seconds, by our clock."""
+    return 0 <= seconds_of(call.clock.timestamp()) - seconds_of(picture.taken) <= seconds
 
 
 def keep_picture(

@@ -67,22 +67,40 @@ class EndOf:
             select.select([self._handle], [], [], seconds)
 
 
+def work_for(controller: Process) -> None:
+    """Let ``modules_of`` find this process, whose environment, being a fork's, is that of its parent to all others.
+
+    What says so is the name of an open file, in memory, that lasts as long as the process. Linux only.
+    """
+    if hasattr(os, "memfd_create"):
+        os.memfd_create(f"{CONTROLLER_VARIABLE}={controller}")
+
+
 def modules_of(controller: Process) -> list[int] | None:
     """The processes, but for this one, that work on its behalf here; None where the system does not tell."""
-    wanted = f"{CONTROLLER_VARIABLE}={controller}".encode()
+    wanted = f"{CONTROLLER_VARIABLE}={controller}"
     try:
         numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
         return None
-    return [number for number in numbers if number != os.getpid() and wanted in _environment(number)]
+    return [number for number in numbers if number != os.getpid() and _says(number, wanted)]
 
 
-def _environment(pid: int) -> list[bytes]:
+def _says(pid: int, mark: str) -> bool:
+    """Whether the process has it in its environment or in the name of an open file."""
+    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        if mark.encode() in file.read().split(b"\0"):
+            return True
+    with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as files:
+        return any(_target(file.path).startswith(f"/memfd:{mark} ") for file in files)
+    return False
+
+
+def _target(link: str) -> str:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")
+        return os.readlink(link)
     except OSError:
-        return []
+        return ""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ ROLE_VARIABLES = (
     Variable("critical_namespaces", "names", ("kube-system",), per_group=True),
     Variable("gates", "gates", (), per_group=True),
     Variable("gate_ignore", "ignored", (), per_group=True),
-    Variable("gate_looks", "count", 3, minimum=1, per_group=True),
+    Variable("gate_looks", "count", 2, minimum=1, per_group=True),
     Variable("gate_max_restarts", "count", 3, per_group=True),
     Variable("gate_settle_seconds", "seconds", 120, per_group=True),
     Variable("gate_timeout", "seconds", 300, per_group=True),

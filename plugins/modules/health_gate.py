@@ -141,9 +141,10 @@ options:
         description: What to say when it is not met. Without it what the expression answered.
         type: str
   looks:
-    description: How many looks in a row must be clear.
+    description:
+      - How many looks in a row must be clear. One is enough where the picture is younger than so many looks take.
     type: int
-    default: 3
+    default: 2
   timeout:
     description: Seconds to watch; V(0) means for ever. What lasts for longer closes the gate.
     type: float
@@ -382,7 +383,7 @@ def main() -> None:
                     "required_one_of": [("namespace", "selector")],
                 },
                 gates={"type": "list", "elements": "dict", "default": [], "options": GATES},
-                looks={"type": "int", "default": 3},
+                looks={"type": "int", "default": 2},
                 timeout={"type": "float", "default": 300.0},
             )
         ),

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from simulator.aws.timings import Timings
 from simulator.identities import TOOL
 from simulator.killing import MARK, PROC, kill_marked, marked
 from simulator.runs import start_ansible_playbook
@@ -110,9 +111,10 @@ class Usage:
 def ideal_seconds(scenario: Scenario) -> float:
     """Seconds of the world below which no tool gets, all nodes in one wave: the new nodes come up, each Deployment's
     pods leave as fast as its budget lets them (the next ones when the successors of those before are Ready), the last
-    ones stop, and the instances end."""
-    times = scenario.times
-    return times.boot + times.ready + leaving_seconds(scenario) + times.terminate
+    ones stop, and the instances end. Nobody looks, and nobody makes sure of anything."""
+    cloud, times = Timings(), scenario.times
+    coming = cloud.reaction + cloud.starting + times.boot + times.ready
+    return coming + leaving_seconds(scenario) + cloud.shutting_down
 
 
 def leaving_seconds(scenario: Scenario) -> float:

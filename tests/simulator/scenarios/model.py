@@ -121,9 +121,8 @@ class Pod(Workload):
 class Times:
     """How long things take, in seconds of the world."""
 
-    boot: float = 40.0  # from launch until the kubelet registers its Node
+    boot: float = 40.0  # from running until the kubelet registers its Node
     ready: float = 8.0  # from there until the Node is Ready
-    terminate: float = 20.0  # from the order to terminate or stop until it is done
 
 
 @dataclass(frozen=True)

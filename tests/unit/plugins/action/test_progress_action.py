@@ -27,14 +27,19 @@ from ansible.module_utils.basic import AnsibleModule
 COMMANDS = ("resume_command", "restore_command")
 OPTIONS = ("journal", *COMMANDS, "operator", "awx_job_id", "cluster_name", "asg_name", "secret")
 SPEC = {**{name: {"type": "str"} for name in OPTIONS}, "state": {"type": "dict"}}
-module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-if module.params["journal"]:
-    with open(module.params["journal"], "a") as journal:
-        for text in ("started", "half way"):
-            event = {"time": "2026-11-21T01:02:03Z", "kind": "progress", "text": text}
-            journal.write(json.dumps(event) + chr(10))
-answer = {name: value for name, value in module.params.items() if name != "secret"}
-module.exit_json(controller=os.environ.get("EVERGREEN_CONTROLLER"), parent=os.getppid(), **answer)
+
+def main():
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    if module.params["journal"]:
+        with open(module.params["journal"], "a") as journal:
+            for text in ("started", "half way"):
+                event = {"time": "2026-11-21T01:02:03Z", "kind": "progress", "text": text}
+                journal.write(json.dumps(event) + chr(10))
+    answer = {name: value for name, value in module.params.items() if name != "secret"}
+    module.exit_json(controller=os.environ.get("EVERGREEN_CONTROLLER"), parent=os.getppid(), **answer)
+
+if __name__ == "__main__":
+    main()
 """
 
 

@@ -17,6 +17,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 from ansible_collections.evergreen.eks.plugins.module_utils.gate_watch import (
     Question,
     Watcher,
+    is_young,
     keep_picture,
     pass_gate,
 )
@@ -82,6 +83,19 @@ def test_a_gate_opens_after_so_many_clear_looks_in_a_row() -> None:
     answer = watched.passed()
     assert (answer["passed"], answer["changed"], answer["looked"]) == (True, False, 3)
     assert watched.clock.sleeps == [POLL, POLL]
+
+
+@pytest.mark.parametrize(
+    ("taken", "young"),
+    [
+        ("2026-11-21T01:02:03Z", True),
+        ("2026-11-21T01:01:53Z", True),
+        ("2026-11-21T01:01:52Z", False),
+        ("2026-11-21T01:02:04Z", False),  # by another clock: nobody knows
+    ],
+)
+def test_a_picture_of_just_now_is_a_look_itself(taken: str, young: bool) -> None:
+    assert is_young(picture(taken=taken), Call(clock=FakeClock(), journal=Journal(None, FakeClock())), 10) is young
 
 
 def test_what_passes_by_itself_begins_the_row_anew() -> None:
