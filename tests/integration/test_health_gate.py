@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,13 @@ def gate(world: World, state: str, *, check: bool = False, **options: Any) -> di
 
 
 def passed(world: World, picture: Path, **options: Any) -> dict[str, Any]:
-    return gate(world, "passed", picture=str(picture), **{"timeout": 3, "settle_seconds": 0.5, **options})
+    given = {"timeout": 3, "settle_seconds": 0.5, "looks": 3, **options}
+    return gate(world, "passed", picture=str(picture), **given)
+
+
+def let_it_age() -> None:
+    """A picture of just now counts as a look; its time is in whole seconds."""
+    time.sleep(1.5)
 
 
 def kinds(answer: dict[str, Any]) -> dict[str, str]:
@@ -86,6 +93,9 @@ def test_a_cluster_that_stays_as_it_was_passes_and_only_lists_are_asked_for(worl
         "workloads": 3,
         "workloads_whole": 3,
     }
+    young = passed(world, picture, looks=20, timeout=30)
+    assert young["passed"] and young["looked"] == 1
+    let_it_age()
     world.record.clear()
     answer = passed(world, picture)
     assert answer["passed"] and not answer["changed"] and answer["looked"] == 3
@@ -304,6 +314,7 @@ def test_a_picture_of_another_cluster_and_what_is_none_are_refused(world: World,
 @pytest.mark.scenario(SMALL, speed=FAST)
 def test_an_outage_of_the_control_plane_is_no_look_and_is_waited_out(world: World, picture: Path) -> None:
     gate(world, "taken", picture=str(picture))
+    let_it_age()
     journal = world.home / "journal.jsonl"
     world.actors.when(lambda: world.outage(180), operation="^GET nodes$")
     answer = passed(world, picture, timeout=20, journal=str(journal))
