@@ -4,11 +4,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ansible.utils.display import Display
+
 from ansible_collections.evergreen.eks.plugins.modules import rollout_plan_info
 from ansible_collections.evergreen.eks.plugins.plugin_utils.module_action import ModuleAction
 
+display = Display()
+
 
 class ActionModule(ModuleAction):
-    """The module of the same name."""
+    """The module of the same name; its table is shown as lines of their own, which no callback puts into quotes.
+
+    On standard error, for standard output belongs to callbacks: it may be JSON. A task with no_log stays silent.
+    """
 
     MODULE = rollout_plan_info
+
+    def run_module(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        result = super().run_module(arguments, variables)
+        plan = result.get("plan") or {}
+        if plan.get("table") and not self._task.no_log:
+            for line in [f"   The plan of node group {plan['asg_name']}", "", *plan["table"]]:
+                display.display(line, stderr=True)
+        return result

@@ -81,6 +81,17 @@ options:
         type: str
         choices: [fail, carry, escalate]
         default: fail
+      plan_file:
+        description:
+          - A file that M(evergreen.eks.rollout_plan_info) has written with O(ignore:plan_file), to be followed by a run
+            that begins. It must exist, and name this node group.
+          - It fails, before anything is changed, where other instances would be replaced than were planned, something
+            else would be launched, or O(settings.select), O(settings.max_surge), O(settings.max_unavailable) or
+            O(settings.canary) is another one.
+          - What an autoscaler has changed is no drift. Instances that came after the plan was made are kept, and
+            planned ones that are gone are finished.
+          - A run that goes on follows its checkpoint.
+        type: path
       drain_escalation:
         description: The steps for V(escalate), see the option C(escalation) of M(evergreen.eks.node_drain).
         type: list

@@ -223,6 +223,7 @@ class Checkpoint:
     endings: int = 0  # how often that run has come to the end and found something still open
     given_up: bool = False  # nobody goes any more, everything is put back
     forced: list[dict[str, Any]] = field(default_factory=list)  # pods, by the user's escalation
+    history: list[dict[str, Any]] = field(default_factory=list)  # what former runs of the group took (plan_time)
     ended: str = ""
 
     @property

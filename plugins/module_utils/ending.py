@@ -19,6 +19,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import counte
 from ansible_collections.evergreen.eks.plugins.module_utils.forced import in_words, note_forced
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import untag_group, untag_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
+from ansible_collections.evergreen.eks.plugins.module_utils.plan_time import note_pace
 from ansible_collections.evergreen.eks.plugins.module_utils.resizing import Resize, resize
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     Rollout,
@@ -102,6 +103,7 @@ def finish(rollout: Rollout) -> dict[str, Any]:
     shifted = _shifted(standing)
     note_forced(checkpoint, rollout.journal)
     checkpoint.ended = rollout.call.clock.timestamp()
+    note_pace(checkpoint, scene, rollout.journal)
     rollout.store.save(checkpoint)
     # The group's marks first: without them those of the instances mean nothing to anybody.
     untag_group(rollout.aws, rollout.asg_name, list(ALL_GROUP_TAGS))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any, Optional, Sequence
+from pathlib import Path
+from typing import Any, Mapping, Optional, Sequence
 
 from ansible_collections.evergreen.eks.plugins.module_utils import plan
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
@@ -25,6 +26,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import WaitTi
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import describe_group, describe_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.orphans import Orphan, by_final_state, find_orphans
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.plan_file import Followed, follow, read_planned
+from ansible_collections.evergreen.eks.plugins.module_utils.plan_time import former_history
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     SHORT_FINGERPRINT,
     Rollout,
@@ -74,7 +77,8 @@ def gather(rollout: Rollout, wait: bool = False) -> Gathered:
     """The state of the node group and the plan for it; with `wait`, once a group that nobody rolls yet is steady.
 
     Raises GroupRefused for a group that cannot be rolled now, CheckpointError and StoreError for a checkpoint that
-    cannot be used, TargetChanged for a run that was started for another target, InvalidInput for its settings.
+    cannot be used, TargetChanged for a run that was started for another target, PlanDrift and PlanUnusable for one that
+    does not follow its plan, InvalidInput for its settings.
     """
     scene = look(rollout.aws, rollout.client, rollout.asg_name)
     refuse(rollout.aws, scene, rollout.cluster_name)
@@ -84,6 +88,7 @@ def gather(rollout: Rollout, wait: bool = False) -> Gathered:
         return with_orphans(rollout, _resume(rollout, found.unfinished(scene), uid))
     scene = _steady(rollout, scene) if wait else scene
     checkpoint = _begin(rollout, scene, uid, scene.group.desired_capacity)
+    checkpoint.history = former_history(rollout.store)
     notes = found.notes + _select(rollout, checkpoint, scene)
     gathered = Gathered(scene, checkpoint, resumed=False, notes=notes, stale=found.stale, swept=found.swept(scene))
     return with_orphans(rollout, _with_waves(rollout, gathered))
@@ -191,6 +196,7 @@ def _rebuilt(rollout: Rollout, scene: Scene, marks: Marks, uid: str) -> Checkpoi
     """
     own = marks.ledger.own or max(1, scene.group.desired_capacity - marks.ledger.held)
     checkpoint = rebuild(marks, _begin(rollout, scene, uid, own))
+    checkpoint.history = former_history(rollout.store)
     member_marks = scene.member_marks(marks.run_id)
     checkpoint.members_before = sorted(name for name, mark in member_marks.items() if not mark.launched)
     checkpoint.sizes_before = _sizes_before(scene, marks.obligations, own)
@@ -228,8 +234,19 @@ def _select(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> tuple[str
     selection = rollout.settings.selection
     gone = already_gone(rollout.aws, scene, selection.value) if selection.kind == "instances" else []
     chosen = plan.select(scene.hosts, selection, datetime.now(timezone.utc), gone)
+    notes = (f"{names(gone)} named to be replaced, and gone already",) if gone else ()
+    if rollout.settings.plan_file and chosen:
+        followed = _followed(rollout, checkpoint, scene, chosen)
+        chosen, notes = followed.selected, notes + followed.notes
     checkpoint.hosts = {name: _progress(scene, name, reason) for name, reason in sorted(chosen.items())}
-    return (f"{names(gone)} named to be replaced, and gone already",) if gone else ()
+    return notes
+
+
+def _followed(rollout: Rollout, checkpoint: Checkpoint, scene: Scene, chosen: Mapping[str, str]) -> Followed:
+    """The selection as it was planned. Raises PlanDrift and PlanUnusable."""
+    planned = read_planned(Path(rollout.settings.plan_file), checkpoint.cluster, scene.group.name)
+    target = scene.target.fingerprint[:SHORT_FINGERPRINT], describe_target(scene.target)
+    return follow(planned, rollout.settings.decisive, target, chosen, scene.hosts)
 
 
 def already_gone(aws: Aws, scene: Scene, instance_ids: Sequence[str]) -> list[str]:

@@ -59,6 +59,7 @@ class Node:
     kubelet_version: str
     resource_version: str
     ready_since: str = ""
+    max_pods: int = 0  # places for pods; 0 = its kubelet has not said
 
     @property
     def is_ready(self) -> bool:
@@ -94,7 +95,13 @@ def node_from(manifest: Mapping[str, Any]) -> Node:
         kubelet_version=(status.get("nodeInfo") or {}).get("kubeletVersion", ""),
         resource_version=metadata.get("resourceVersion", ""),
         ready_since=ready.get("lastTransitionTime") or "",
+        max_pods=_whole((status.get("allocatable") or {}).get("pods")),
     )
+
+
+def _whole(quantity: Any) -> int:
+    """A quantity of Kubernetes that is a whole number; 0 for anything else."""
+    return int(quantity) if str(quantity).isdigit() else 0
 
 
 def instance_id_of(provider_id: str) -> str:

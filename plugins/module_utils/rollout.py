@@ -71,6 +71,7 @@ class Settings:
     lock_seconds: float = 60
     lock_wait: float = 90
     drain_on_timeout: str = FAIL
+    plan_file: str = ""  # the plan to follow
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], poll_seconds: float) -> Settings:
@@ -92,7 +93,19 @@ class Settings:
             lock_seconds=raw["lock_seconds"],
             lock_wait=raw["lock_wait"],
             drain_on_timeout=raw["drain_on_timeout"],
+            plan_file=raw.get("plan_file") or "",
         )
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """What of it decides who is replaced, and in which waves; as it would be read back from a file."""
+        value = list(self.selection.value) if isinstance(self.selection.value, tuple) else self.selection.value
+        return {
+            "select": self.selection.kind if value is None else {self.selection.kind: value},
+            "max_surge": str(self.max_surge),
+            "max_unavailable": str(self.max_unavailable),
+            "canary": self.canary,
+        }
 
 
 @dataclass(frozen=True)

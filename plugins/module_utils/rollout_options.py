@@ -64,6 +64,7 @@ def rollout_argument_spec(**own: Any) -> dict[str, Any]:
                 "lock_wait": {"type": "float", "default": 90},
                 "drain_on_timeout": {"type": "str", "default": FAIL, "choices": list(ON_TIMEOUT)},
                 "drain_escalation": ESCALATION_OPTION,
+                "plan_file": {"type": "path"},
             },
         },
         **own,

@@ -104,6 +104,7 @@ ROLE_VARIABLES = (
     Variable("poll_seconds", "number", 5.0, minimum=0.01, per_group=True),
     Variable("ignore_checkpoint", "flag", False, per_group=True),
     Variable("state_store", "text", "file", choices=("file", "configmap", "s3")),
+    Variable("plan_file", "folder", ""),
     Variable("state_dir", "folder", ""),
     Variable("state_namespace", "text", "kube-system"),
     Variable("state_bucket", "text", ""),
@@ -186,8 +187,9 @@ def read_request(variables: Mapping[str, Any], surroundings: Surroundings) -> Re
     }
     own = read_node_groups(given["node_groups"])
     _check_surroundings(typed, surroundings)
-    if typed["state_dir"]:
-        typed["state_dir"] = os.path.normpath(os.path.join(surroundings.working_directory, typed["state_dir"]))
+    for name in ("state_dir", "plan_file"):
+        if typed[name]:
+            typed[name] = os.path.normpath(os.path.join(surroundings.working_directory, typed[name]))
     return Request(
         cluster_name=typed["cluster_name"],
         parallel_groups=typed["parallel_groups"],

@@ -153,7 +153,7 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
     standing = take_up(rollout)
     checkpoint = standing.checkpoint
     wave = checkpoint.wave(number)
-    if not _left(checkpoint, wave):
+    if not left_in(checkpoint, wave):
         checkpoint.replace_wave(replace(wave, finished=True))
         rollout.save(checkpoint, standing.scene)
         return {"changed": False, "finished": True, **_wave_facts(checkpoint, wave)}
@@ -193,13 +193,9 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
     heed_stop_request(rollout, checkpoint, wave)
     _same_target_for(standing, wave)
     if not wave.instances:
-        size = with_stragglers(checkpoint, wave).size
-        ahead = [later.size for later in checkpoint.waves if not later.finished and later.number > number]
-        free = checkpoint.free_for(number)
-        chosen = plan.choose(scene.hosts, free, checkpoint.ledger.held, [size, *ahead], scene.group.zones)
-        wave = replace(wave, size=size, instances=tuple(chosen))
+        wave = settled_wave(checkpoint, scene, wave)
         checkpoint.replace_wave(wave)
-    victims = stragglers_last(checkpoint, _victims(checkpoint, wave))
+    victims = stragglers_last(checkpoint, victims_of(checkpoint, wave))
     for name in victims:
         checkpoint.hosts[name].wave = number
     _reached(rollout, checkpoint, victims, "cordon")
@@ -225,14 +221,8 @@ def detach(rollout: Rollout, number: int, carried: Sequence[str] = ()) -> dict[s
     checkpoint, scene = standing.checkpoint, standing.scene
     wave = carry(rollout, checkpoint, checkpoint.wave(number), carried)
     note_forced(checkpoint, rollout.journal)
-    victims = _victims(checkpoint, wave)
-    counting = {host.instance_id for host in scene.counting}
-    strong = [name for name in victims if name in counting]
-    # What is too many goes whatever the zones are like; who is in Standby by now is no part of desired capacity.
-    before = {} if checkpoint.is_surplus(wave) else checkpoint.zones_before
-    remaining = len(checkpoint.remaining) - len(victims)
-    decrement, successors = plan.split_departure(scene.hosts, strong, checkpoint.ledger.held, remaining, before)
-    successors += [name for name in victims if name not in counting]
+    victims = victims_of(checkpoint, wave)
+    decrement, successors = departure(checkpoint, scene, wave)
     unjoined = never_joined(checkpoint, scene, victims)
     turn = checkpoint.ledger.turn + 1
     for leaving, shrinks in ((decrement, True), (successors, False)):
@@ -328,16 +318,37 @@ def _protected_before(protected: bool, checkpoint: Checkpoint, resumed: bool) ->
     return protected and (not resumed or checkpoint.obligations.protects_new is None)
 
 
-def _left(checkpoint: Checkpoint, wave: Wave) -> list[str]:
+def left_in(checkpoint: Checkpoint, wave: Wave) -> list[str]:
     """The instances of this wave that are still to go; before it is settled, all that are in no wave."""
     if wave.instances:
-        return _victims(checkpoint, wave)
+        return victims_of(checkpoint, wave)
     return checkpoint.free_for(wave.number)
 
 
-def _victims(checkpoint: Checkpoint, wave: Wave) -> list[str]:
+def victims_of(checkpoint: Checkpoint, wave: Wave) -> list[str]:
     """The instances that are settled to be in this wave and have not left yet."""
     return [name for name in wave.instances if not checkpoint.hosts[name].finished]
+
+
+def settled_wave(checkpoint: Checkpoint, scene: Scene, wave: Wave) -> Wave:
+    """The wave with who is in it, chosen among those that are free."""
+    size = with_stragglers(checkpoint, wave).size
+    ahead = [later.size for later in checkpoint.waves if not later.finished and later.number > wave.number]
+    free = checkpoint.free_for(wave.number)
+    chosen = plan.choose(scene.hosts, free, checkpoint.ledger.held, [size, *ahead], scene.group.zones)
+    return replace(wave, size=size, instances=tuple(chosen))
+
+
+def departure(checkpoint: Checkpoint, scene: Scene, wave: Wave) -> tuple[list[str], list[str]]:
+    """Who of this wave leaves with a decrement of desired capacity, and who with a successor."""
+    victims = victims_of(checkpoint, wave)
+    counting = {host.instance_id for host in scene.counting}
+    strong = [name for name in victims if name in counting]
+    # What is too many goes whatever the zones are like; who is in Standby by now is no part of desired capacity.
+    before = {} if checkpoint.is_surplus(wave) else checkpoint.zones_before
+    remaining = len(checkpoint.remaining) - len(victims)
+    decrement, successors = plan.split_departure(scene.hosts, strong, checkpoint.ledger.held, remaining, before)
+    return decrement, successors + [name for name in victims if name not in counting]
 
 
 def _begun(checkpoint: Checkpoint, wave: Wave) -> bool:
@@ -363,7 +374,7 @@ def sizes_of(standing: Standing, number: int) -> Sizes:
     return plan.wave_needs(
         standing.scene.hosts,
         wave,
-        _left(checkpoint, wave),
+        left_in(checkpoint, wave),
         checkpoint.ledger,
         desired=group.desired_capacity,
         max_size=group.max_size,

@@ -17,6 +17,9 @@ from urllib.parse import quote
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 
+# How the id of a run stands in the name of a checkpoint that was put aside, as a regular expression.
+RUN_ID = r"\.\d{8}T\d{6}-[0-9a-f]+"
+
 
 class StoreError(EvergreenError):
     """The place of the checkpoints cannot be used; C(reason) is checkpoint_unwritable or checkpoint_unreadable."""
@@ -67,6 +70,9 @@ class Store(Protocol):
 
     def archive(self, run_id: str) -> str:
         """Put the checkpoint aside, for people to read; answers where it is then. Raises CheckpointConflict."""
+
+    def former(self) -> Optional[Checkpoint]:
+        """The last checkpoint that was put aside, or None. Raises CheckpointError for one that cannot be used."""
 
     def picture(self) -> Optional[bytes]:
         """The picture of the cluster that was last kept here, or None."""

@@ -100,6 +100,10 @@ class ConfigMapStore(RemoteStore):
         found = self._find()
         return Seen() if found is None else Seen(_unpacked(found, CHECKPOINT), found)
 
+    def _look_aside(self) -> Optional[bytes]:
+        found = self._find()
+        return None if found is None else _unpacked(found, FINISHED)
+
     def _as_bytes(self, checkpoint: Checkpoint) -> bytes:
         return checkpoint.to_json(indent=None).encode()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import tempfile
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Ch
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.private_file import replace_privately
 from ansible_collections.evergreen.eks.plugins.module_utils.store import (
+    RUN_ID,
     CheckpointConflict,
     Place,
     StoreError,
@@ -81,6 +83,14 @@ class FileStore:
             self._seen = _digest(None)
             self._sync_folder()
         return str(done)
+
+    def former(self) -> Optional[Checkpoint]:
+        """The youngest of C(<group>.<run id>.done.json): a run's id begins with when it began."""
+        begin, end = self.path.name.removesuffix(".json"), ".done.json"
+        ours = re.compile(re.escape(begin) + RUN_ID + re.escape(end))
+        done = [path for path in self._folder.glob(f"{begin}.*{end}") if ours.fullmatch(path.name)]
+        content = self._read(max(done, key=lambda path: path.name)) if done else None
+        return None if content is None else read_checkpoint(content, self.place)
 
     def picture(self) -> Optional[bytes]:
         """The content of the file C(<group>.picture)."""

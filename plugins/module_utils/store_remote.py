@@ -52,6 +52,10 @@ class RemoteStore(ABC):
         """What is there now. Raises REFUSAL."""
 
     @abstractmethod
+    def _look_aside(self) -> Optional[bytes]:
+        """The last checkpoint that was put aside. Raises REFUSAL."""
+
+    @abstractmethod
     def _put(self, content: bytes, seen: Seen) -> Seen:
         """Write it in one step, if that version is still the current one. Raises REFUSAL."""
 
@@ -70,6 +74,10 @@ class RemoteStore(ABC):
     def load(self) -> Optional[Checkpoint]:
         self._seen = self._request(self._look, "read")
         return None if self._seen.content is None else read_checkpoint(self._seen.content, self.place)
+
+    def former(self) -> Optional[Checkpoint]:
+        content = self._request(self._look_aside, "read")
+        return None if content is None else read_checkpoint(content, self.place)
 
     def save(self, checkpoint: Checkpoint) -> None:
         content = self._as_bytes(checkpoint)

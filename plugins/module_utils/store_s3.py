@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any, Optional
 from urllib.parse import quote
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError, aws_errors
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
-from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, StoreError
+from ansible_collections.evergreen.eks.plugins.module_utils.store import RUN_ID, Place, StoreError
 from ansible_collections.evergreen.eks.plugins.module_utils.store_remote import RemoteStore, Seen
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 CONDITIONAL_SINCE = "1.35.69"  # botocore: If-Match on PutObject
 
+DONE = ".done.json"  # how the key of a finished run ends
 JSON, TEXT = "application/json", "text/plain; charset=utf-8"
 
 #: refused for its version: another one is there, or none; or two writes met, which S3 settles for neither of them
@@ -48,7 +50,7 @@ class S3Store(RemoteStore):
 
     def archive(self, run_id: str) -> str:
         """As C(<group>.<run id>.done.json): written first, then the checkpoint is deleted, if it is still that one."""
-        done = f"{self._base}.{run_id}.done.json"
+        done = f"{self._base}.{run_id}{DONE}"
         content = self._seen.content or b""
         self._request(lambda: self._write(done, content), "written")
         self._seen = self._swap(self._seen, self._delete, None)
@@ -77,6 +79,15 @@ class S3Store(RemoteStore):
 
     def _look(self) -> Seen:
         return self._get(self._key)
+
+    def _look_aside(self) -> Optional[bytes]:
+        """The youngest of C(<group>.<run id>.done.json): a run's id begins with when it began."""
+        ours = re.compile(re.escape(self._base) + RUN_ID + re.escape(DONE))
+        with aws_errors("s3:ListBucket", f"bucket {self._bucket}"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"{self._base}.")
+            keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        done = [key for key in keys if ours.fullmatch(key)]
+        return self._get(max(done)).content if done else None
 
     def _as_bytes(self, checkpoint: Checkpoint) -> bytes:
         return checkpoint.to_json().encode()

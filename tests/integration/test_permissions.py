@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from integration.permissions import grant_only_what_is_documented, granted_actions, objects_of_limited_rules
-from integration.rollouts import everything_outdated, leave_detached, problems, roll
+from integration.rollouts import everything_outdated, leave_detached, problems, roll, variables
 
 from simulator.scenarios import Budget, Deployment, Job, NodeGroup, Pod, Scenario, StatefulSet
 from simulator.world import World
@@ -45,6 +45,9 @@ def test_the_documented_permissions_are_enough_and_none_is_idle(world: World):
     leave_detached(world, "spare", to_terminate, "terminated")
     leave_detached(world, "spare", to_stop, "stopped")
     asked = grant_only_what_is_documented(world)
+    plan = world.playbook("evergreen.eks.plan", variables(world))
+    assert plan.rc == 0, plan.output
+    assert "unknown" not in plan.stderr, "free addresses may be seen"
     run = roll(world, eks_evict_unmanaged=True)
     assert run.rc == 0, run.output
     how = {note["instance"]: note["how"] for note in world.record.notes("instance_removed")}
