@@ -23,7 +23,36 @@ options:
       - A file to which the module appends what happens, one JSON object a line, while it works.
       - The file is created, readable by its owner only, when it does not exist; its directory must exist.
       - Without it nothing is recorded. In check mode nothing is written.
+      - C(docs/journal.md) describes the events. They hold no secrets.
     type: path
+  about:
+    description:
+      - What the events of this task are about, for the journal. The role P(evergreen.eks.rollout#role) says it once
+        for all its tasks, as JSON in the E(EVERGREEN_ABOUT) environment variable, which is used without this option.
+    type: dict
+    suboptions:
+      run:
+        description: The id of the run. By default O(ignore:run_id), where the module has that option.
+        type: str
+      group:
+        description: The Auto Scaling group. By default O(ignore:asg_name), where the module has that option.
+        type: str
+      stage:
+        description: What the run is at.
+        type: str
+      wave:
+        description: The number of the wave; V(0) is none.
+        type: int
+      waves:
+        description: How many waves there are.
+        type: int
+  quiet:
+    description:
+      - Whether the lines that appear while the module works are only warnings, what is blocked, and how it ended.
+      - The journal holds everything either way.
+      - Without it the E(EVERGREEN_QUIET) environment variable is used.
+    type: bool
+    default: false
   lease:
     description:
       - The file that proves that the playbook run to which this task belongs holds the lock of the cluster, as

@@ -92,7 +92,7 @@ class Repeats:
         if deadline.expired():
             return None
         name = f"{operation.service_model.endpoint_prefix}:{operation.name}"
-        self._heartbeat.beat(f"no answer to {name} for now ({trouble}), trying on", operation=name, trouble=trouble)
+        self._heartbeat.trouble(f"{name} answers {trouble}", operation=name)
         self._call.clock.sleep(min(self._pause(attempts), deadline.remaining()))
         return 0
 

@@ -35,7 +35,8 @@ def bake(rollout: Rollout, number: int) -> dict[str, Any]:
     rollout.save(checkpoint, standing.scene)
     clock = rollout.call.clock
     left = seconds - elapsed(checkpoint.stages["baking"], clock.timestamp())
-    rollout.say("bake", f"the canary stands for {max(0, left)} s before wave {number}", wave=number)
+    text = f"the canary stands for {max(0, left):g} s before this wave"
+    rollout.say("canary_stands", text, seconds=max(0, left), wave=number, waves=len(checkpoint.waves))
     end = clock.now() + left
     proven: set[str] = set()
     wait_until(

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, WaitTimeout
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
+    EvergreenError,
+    InvalidInput,
+    WaitTimeout,
+    counted,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import CORDONED, UNCORDONED, Journal
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.marks import (
     ATTEMPTS,
@@ -39,12 +45,19 @@ from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import (
     Heartbeat,
+    Stand,
     refuse_negative,
     wait_patiently,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.telling import tell_floor
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 PARALLEL_WRITES = 16
+# What people are told of the keys that this collection itself puts on Nodes: taken off, put on.
+IN_WORDS = {
+    SCALE_DOWN_DISABLED: ("autoscaler may remove it again", "kept from the autoscaler"),
+    EXCLUDE_FROM_LOAD_BALANCERS: ("load balancers may use it again", "kept from load balancers"),
+}
 
 Decide = Callable[[Node], Change]
 
@@ -161,7 +174,7 @@ class Work:
             "kept": list(change.kept),
         }
         if change.changed:
-            self.call.journal.write("node", node=change.node.name, reason=change.reason, text=describe(change))
+            tell(self.call.journal, change)
 
     def failed(self, error: BaseException) -> BaseException:
         """The error, with what has been done so far."""
@@ -227,7 +240,7 @@ class Tries:
         self._troubles[name] = (since, now)
         if not getattr(error, "transient", False) or now - since >= patience:
             raise error
-        self._heartbeat.beat(f"node {name} could not be written for now, trying on: {error.message}")
+        self._heartbeat.trouble(f"node {name} could not be written: {error.message}")
         self._call.clock.sleep(self._interval)
 
 
@@ -243,7 +256,9 @@ def _free_place(
 
     def look() -> FloorView:
         work.call.before_look()
-        return floor.look()
+        view = floor.look()
+        tell_floor(work.call.journal, view)
+        return view
 
     try:
         return wait_patiently(
@@ -253,7 +268,11 @@ def _free_place(
             deadline=Deadline(work.call.clock, timeout),
             interval=interval,
             heartbeat=heartbeat,
-            describe=lambda view: f"{len(remaining)} nodes to cordon: {view.explain()}",
+            describe=lambda view: Stand(
+                f"{counted(len(remaining), 'node')} to cordon: {view.explain()}",
+                len(work.results),
+                len(work.results) + len(remaining),
+            ),
         )
     except WaitTimeout as late:
         view = late.last
@@ -316,18 +335,30 @@ def _absent(name: str) -> dict[str, Any]:
     return {"instance_id": name, "changed": False, "reason": "no_node", "before": {}, "after": {}, "kept": []}
 
 
+def tell(journal: Journal, change: Change) -> None:
+    """What became of the Node."""
+    before, after = change.before["unschedulable"], change.after["unschedulable"]
+    where = {"node": change.node.name, "instance": change.node.instance_id, "text": describe(change)}
+    if before == after:
+        journal.write("node_marked", reason=change.reason, **where)
+    else:
+        journal.write("node_stage", to=CORDONED if after else UNCORDONED, zone=change.node.zone, **where)
+
+
 def describe(change: Change) -> str:
-    """One line for the journal: what became of the Node."""
+    """What became of the Node, in words that several Nodes may share."""
     before, after = change.before, change.after
     words = []
     if before["unschedulable"] != after["unschedulable"]:
         words.append("cordoned" if after["unschedulable"] else "uncordoned")
     for kind in ("labels", "annotations"):
         keys = [key for key in {**before[kind], **after[kind]} if key != MARKS]
+        words += [IN_WORDS[key][key in after[kind]] for key in sorted(keys) if key in IN_WORDS]
+        keys = [key for key in keys if key not in IN_WORDS]
         words += [f"{key}={after[kind][key]}" if key in after[kind] else f"{key} removed" for key in sorted(keys)]
     words += [f"taint {taint}" for taint in after["taints"] if taint not in before["taints"]]
     words += [f"taint {taint} removed" for taint in before["taints"] if taint not in after["taints"]]
-    return f"node {change.node.name}: {', '.join(words) or 'marks updated'}"
+    return ", ".join(words) or "marks updated"
 
 
 def outcome(results: Mapping[str, Any], without_node: Sequence[str]) -> dict[str, Any]:

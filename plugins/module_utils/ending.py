@@ -92,7 +92,7 @@ def finish(rollout: Rollout) -> dict[str, Any]:
         checkpoint.endings += 1
         rollout.save(checkpoint, scene)
         if checkpoint.endings < ENDINGS and _can_be_put_right(standing):
-            rollout.say("again", f"still open, once more: {'; '.join(left_over)}", run=checkpoint.run_id)
+            rollout.say("still_open", f"still open, once more: {'; '.join(left_over)}", open=left_over)
             return {"changed": True, "again": True, "open": left_over}
         deed = "given up" if checkpoint.given_up else "rolled"
         raise Unfinished(
@@ -110,7 +110,8 @@ def finish(rollout: Rollout) -> dict[str, Any]:
     untag_instances(rollout.aws, [member.instance_id for member in scene.group.members], list(ALL_INSTANCE_TAGS))
     archive = rollout.store.archive(checkpoint.run_id)
     result = outcome(checkpoint, scene, shifted)
-    rollout.say("finished", f"finished: {result['summary']}", run=checkpoint.run_id)
+    ended = {"outcome": result["outcome"], "seconds": result["seconds"], "replaced": len(result["replaced"])}
+    rollout.say("run_ended", f"finished: {result['summary']}", **ended)
     asked = leftover(rollout.store) or ""  # too late for this group, in time for those that have not begun
     places = {"checkpoint": archive, "journal": str(rollout.journal)}
     return {"changed": True, "again": False, "result": {**result, **places, "stop_request": asked}}

@@ -52,6 +52,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call,
 # Of these there are always some, wherever anybody works.
 PASSING = ("pod_pending", "workload_short")
 MESSAGES_IN_HEARTBEAT = 3
+COMPARED = 100  # so many things that are worse, or better, are named in the journal
 MESSAGES_IN_FAILURE = 5
 GOOD = {"nodes": "ready", "pods": "ready", "workloads": "whole"}
 
@@ -137,10 +138,12 @@ class Watcher:
         self._looked_at = call.clock.now()
         self._told: dict[str, str] = {}
         self._last = Look({}, (), (), (), looked=0, bearable=True, steady_for=0, clear_for=0)
+        self._now = before
+        self._began = call.clock.now()
 
     def look(self) -> Look:
         """Take a picture of now and compare it."""
-        now = self._take()
+        now = self._now = self._take()
         found = compare(self.before, now, self.question.terms, self._aged())
         self._seen = remembered(self._seen, found)
         self._awaited = self._seen.keys() & (self._seen.keys() if self._awaited is None else self._awaited)
@@ -165,6 +168,27 @@ class Watcher:
         )
         self._tell(lasting, unmet)
         return self._last
+
+    def tell_end(self, opened: Look | None, closed: EvergreenError | None = None) -> None:
+        """The last look beside the picture, and whether the gate opened."""
+        seconds, look = round(self._call.clock.now() - self._began), opened or self._last
+        # What the picture had against it then, and has not any more.
+        better = compare(self._now, self.before, replace(self.question.terms, settle_seconds=0))
+        self._call.journal.write(
+            "picture_compared",
+            worse=[item.as_data() for item in (*look.worse, *look.settling)][:COMPARED],
+            better=[{"kind": item.kind, "object": item.object, "was": item.now} for item in better][:COMPARED],
+            numbers=dict(look.numbers),
+            numbers_before=self.before.numbers,
+            taken=self.before.taken,
+        )
+        if closed is None:
+            text = f"gate passed after {counted(look.looked, 'look')}"
+            self._call.journal.write("gate_passed", text=text, looked=look.looked, seconds=seconds)
+        else:
+            why = {name: closed.details[name][:COMPARED] for name in ("worse", "unmet")}
+            text = f"gate closed: {closed.message}"
+            self._call.journal.write("gate_closed", text=text, reason=closed.reason, seconds=seconds, **why)
 
     def _aged(self) -> dict[str, float]:
         """For how long each mark has been seen by now."""
@@ -231,7 +255,7 @@ def keep_picture(
     if not call.check_mode:
         place.write(picture.to_json().encode())
         text = f"picture taken: {_numbers_told(picture.numbers)}"
-        call.journal.write("picture", text=text, place=place.name, **picture.numbers)
+        call.journal.write("picture_taken", text=text, place=place.name, numbers=picture.numbers)
     return {"changed": True, "taken": picture.taken, "place": place.name, "numbers": picture.numbers}
 
 
@@ -258,8 +282,10 @@ def pass_gate(
         look = late.last
         # What comes and goes may have taken all the time; then it is enough that nothing lasted.
         if not look.bearable or look.steady_for < min(looks, look.looked):
-            raise gate_closed(watcher, look, timeout) from None
-    call.journal.write("passed", text=f"gate passed after {counted(look.looked, 'look')}", looked=look.looked)
+            closed = gate_closed(watcher, look, timeout)
+            watcher.tell_end(None, closed)
+            raise closed from None
+    watcher.tell_end(look)
     return _outcome(watcher, look, passed=True)
 
 

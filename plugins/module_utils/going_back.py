@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS
 from ansible_collections.evergreen.eks.plugins.module_utils.ending import to_put_back
@@ -67,7 +67,7 @@ def gather_abandoned(rollout: Rollout) -> Abandoned:
     return Abandoned(scene, run, swept=True, orphans=run.orphans)
 
 
-def abandon(rollout: Rollout) -> dict[str, Any]:
+def abandon(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[str, Any]:
     """Hold the cluster and select nobody any more; answers whose cordon is to be taken off first."""
     hold = rollout.take_hold()
     forget_stop_request(rollout)
@@ -86,11 +86,11 @@ def abandon(rollout: Rollout) -> dict[str, Any]:
     checkpoint.endings = 0
     checkpoint.holder = rollout.holder.label
     rollout.store.save(checkpoint)  # first: where it cannot be written nothing is changed
-    journal = open_journal(rollout)
+    open_journal(rollout)
     # The group's mark first: members that are marked to stay would otherwise look as if all were done.
     rollout.save(checkpoint, scene)
     mark_members(rollout, checkpoint, scene, resumed=True)
-    begin_journal(rollout, journal, "abandon", f"run {checkpoint.run_id} is given up: the group is put back", found)
+    begin_journal(rollout, found, "restore", provenance)
     return {
         "changed": True,
         "plan": way_back(rollout, abandoned),

@@ -289,7 +289,7 @@ class KubernetesClient:
                 if method not in RETRIED_METHODS or not error.transient or waited >= self._patience:
                     raise
                 if self._heartbeat and not self._call.looking and waited >= self._poll_seconds:
-                    self._heartbeat.beat(f"no answer for now, trying on: {error.message}")
+                    self._heartbeat.trouble(error.message)
                 wait = self._pause(error, pause)
             clock.sleep(min(wait, self._patience - waited))
             pause = min(2 * pause, self._longest_pause)

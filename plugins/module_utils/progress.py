@@ -7,33 +7,89 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Callable, Optional, TypeVar
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, TypeVar, Union
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, WaitTimeout
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
 
 HEARTBEAT_SECONDS = 30.0
+BAR_WIDTH = 10
 
 Look = TypeVar("Look")
 
 
+@dataclass(frozen=True)
+class Stand:
+    """How far a wait has come: in words what it waits for, and how many of how many nodes are there already."""
+
+    text: str
+    done: int = 0
+    total: int = 0
+
+
+def bar(done: int, total: int) -> str:
+    """C([######....]): full only when all is done."""
+    filled = BAR_WIDTH * done // total if total else 0
+    return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}]"
+
+
+def seconds_left(done_before: int, done: int, total: int, seconds: float) -> float | None:
+    """An estimate from what was done in so many seconds; None where that tells nothing yet."""
+    made = done - done_before
+    return (total - done) * seconds / made if made > 0 and seconds > 0 else None
+
+
+def about(seconds: float) -> str:
+    """C(about 40 s), C(about 6 min), C(about 3 h)."""
+    if seconds < 90:
+        return f"about {max(10, round(seconds / 10) * 10)} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.0f} h"
+
+
+def bar_line(done: int, total: int, left: float | None, more: str = "") -> str:
+    """C([######....] 7/12 nodes, about 6 min left)."""
+    return f"{bar(done, total)} {done}/{total} nodes{more}{f', {about(left)} left' if left is not None else ''}"
+
+
 class Heartbeat:
-    """Journal lines of a wait: the first at once, then at most one each `every` seconds."""
+    """Lines of a wait in which nothing moves: what it waits for at once, then each time `every` seconds have passed in
+    which nobody was told anything."""
 
     def __init__(self, call: Call, every: float = HEARTBEAT_SECONDS) -> None:
         self._call = call
         self._every = every
-        self._next = call.clock.now()
+        self._beaten = False
+        self._first: Optional[tuple[float, int]] = None  # when the wait was first told of, and what was done then
 
     def due(self) -> bool:
         """Whether the next line may be written: asked before something costly is read for it."""
-        return self._call.clock.now() >= self._next
+        return not self._beaten or self._call.clock.now() - self._call.journal.told_at >= self._every
 
-    def beat(self, text: str, **fields: Any) -> None:
-        """Write what is waited for, unless that was said only a moment ago."""
+    def beat(self, told: Union[str, Stand]) -> None:
+        """Write what is waited for, unless something was said only a moment ago."""
+        if not self.due():
+            return
+        stand = Stand(told) if isinstance(told, str) else told
+        fields: dict[str, Any] = {}
+        text = stand.text
+        if stand.total:
+            now = self._call.clock.now()
+            since, done_before = self._first = self._first or (now, stand.done)
+            left = seconds_left(done_before, stand.done, stand.total, now - since)
+            fields = {"nodes_done": stand.done, "nodes": stand.total}
+            fields |= {} if left is None else {"seconds_left": round(left)}
+            if stand.total > 1:
+                text = f"{bar_line(stand.done, stand.total, left)}: {text}"
+        self._call.journal.write("progress", text=text, **fields)
+        self._beaten = True
+
+    def trouble(self, message: str, **fields: Any) -> None:
+        """Write that somebody does not answer, unless something was said only a moment ago."""
         if self.due():
-            self._call.journal.write("waiting", text=text, **fields)
-            self._next = self._call.clock.now() + self._every
+            text = f"no answer for now, trying on: {message}"
+            self._call.journal.write("trouble", text=text, trouble=message, **fields)
+            self._beaten = True
 
 
 def wait_patiently(
@@ -44,7 +100,7 @@ def wait_patiently(
     deadline: Deadline,
     interval: float,
     heartbeat: Heartbeat,
-    describe: Callable[[Look], str],
+    describe: Callable[[Look], Union[str, Stand]],
     connected: Callable[[], bool] = lambda: True,
 ) -> Look:
     """`wait_until` that waits out throttling and outages of AWS and Kubernetes, too.
@@ -73,12 +129,15 @@ def wait_patiently(
         if not heartbeat.due():
             return
         try:
-            heartbeat.beat(f"no answer for now, trying on: {error.message}" if error else describe(seen))
+            if error:
+                heartbeat.trouble(error.message)
+            else:
+                heartbeat.beat(describe(seen))
         except EvergreenError as trouble:
             # Something more was to be read only to be told: that ends no wait.
             if not getattr(trouble, "transient", False):
                 raise
-            heartbeat.beat(f"no answer for now, trying on: {trouble.message}")
+            heartbeat.trouble(trouble.message)
 
     try:
         seen, _error = wait_until(

@@ -23,6 +23,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     living_group,
     scaling_activities,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import LAUNCHED, READY
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
     Node,
@@ -35,9 +36,11 @@ from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import (
     Heartbeat,
+    Stand,
     refuse_negative,
     wait_patiently,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.telling import tell_capacity
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 GONE_STATES = ("shutting-down", "terminated", "stopping", "stopped")
@@ -211,9 +214,10 @@ def wait_ready(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, ca
     watcher = Watcher(question, aws, client)
     if call.check_mode:
         return outcome(watcher.look())
+    arrivals = Arrivals(call)
     try:
         look = wait_patiently(
-            watcher.look,
+            lambda: arrivals.seen(watcher.look()),
             lambda seen: seen.enough or seen.hopeless,
             call=call,
             deadline=Deadline(call.clock, params["timeout"]),
@@ -230,10 +234,39 @@ def wait_ready(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, ca
     return outcome(look)
 
 
-def _told(look: Look, aws: Aws) -> str:
+class Arrivals:
+    """Tells who has been launched and who has got Ready, from one look to the next, and the numbers of the group."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._met: dict[str, float] = {}  # when an instance was first seen
+        self._ready: set[str] = set()
+
+    def seen(self, look: Look) -> Look:
+        """The same look, once what is new in it has been told. Who is Ready in the first look is no news."""
+        first, now = not self._met, self._call.clock.now()
+        for item in look.standings:
+            if item.instance_id not in self._met:
+                self._met[item.instance_id] = now
+                if item.reason in ("not_in_service", "no_node"):
+                    self._tell(item, LAUNCHED, "launched")
+            if item.ready and item.instance_id not in self._ready:
+                self._ready.add(item.instance_id)
+                if not first:
+                    self._tell(item, READY, "Ready", seconds=round(now - self._met[item.instance_id]))
+        if look.group:
+            tell_capacity(self._call.journal, look.group, look.ready)
+        return look
+
+    def _tell(self, item: Standing, stage: str, text: str, **facts: Any) -> None:
+        self._call.journal.write("node_stage", to=stage, node=item.node, instance=item.instance_id, text=text, **facts)
+
+
+def _told(look: Look, aws: Aws) -> Stand:
     """What is waited for, with what AWS says where instances do not come."""
     activity = launch_trouble(aws, look)
-    return "; ".join([str(look), *_summary(look), *([activity_text(activity)] if activity else [])])
+    text = "; ".join([str(look), *_summary(look), *([activity_text(activity)] if activity else [])])
+    return Stand(text, min(look.ready, look.needed), look.needed)
 
 
 def launch_trouble(aws: Aws, look: Look) -> Activity | None:

@@ -51,18 +51,20 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     terminate_instances,
     untag_instances,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import TERMINATED as GONE
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import TERMINATING
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
     FloorView,
     Node,
     floor_view,
-    instance_and_node,
     list_nodes,
     list_pods,
     must_leave,
     pod_name,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, Stand, wait_patiently
+from ansible_collections.evergreen.eks.plugins.module_utils.telling import tell_floor
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 DETACH_A_CALL = 20
@@ -107,6 +109,7 @@ class Removal:
         self._sent: set[str] = set()  # a call that counts was sent, whatever became of it
         self._ended: set[str] = set()  # stopped or terminated by us after their detachment
         self._names: dict[str, str] = {}  # instance id -> node name, kept when the Node has gone
+        self._told_at: dict[str, float] = {}  # when it was told that it is on its way
         self._first: Sight | None = None
         self._last: Sight | None = None
 
@@ -175,11 +178,16 @@ class Removal:
         outside = describe_instances(self._aws, [item for item in self._open() if not group.member(item)])
         nodes = list_nodes(self._client) if self._client else []
         self._names.update({node.instance_id: node.name for node in nodes if node.instance_id})
+        if self.request.min_ready is not None:
+            tell_floor(self._call.journal, floor_view(group, nodes, self.request.min_ready))
         self._last = Sight(group, outside, nodes, self._call.clock.now())
         return self._last
 
     def _wait(
-        self, done: Callable[[Sight], bool], describe: Callable[[Sight], str], look: Callable[[], Sight] | None = None
+        self,
+        done: Callable[[Sight], bool],
+        describe: Callable[[Sight], str | Stand],
+        look: Callable[[], Sight] | None = None,
     ) -> Sight:
         """Look until it is done; outages are waited out. Raises WaitTimeout at the deadline of the whole call."""
         return wait_patiently(
@@ -233,7 +241,7 @@ class Removal:
             # Nothing was sent that counts: the proof, or the tag, could not be had. An outage is waited out.
             if not getattr(trouble, "transient", False) or self._deadline.expired():
                 raise
-            self._heartbeat.beat(f"no answer for now, trying on: {trouble.message}")
+            self._heartbeat.trouble(trouble.message)
             self._call.clock.sleep(self.request.poll_seconds)
             return still
         if error:
@@ -277,7 +285,7 @@ class Removal:
         if not leaving:
             return None
         verb = "detaching" if detaches else "terminating"
-        self._call.journal.write("intent", verb=verb, asg_name=self.request.asg_name, instances=leaving)
+        self._call.journal.write("intent", verb=verb, instances=leaving)
         self._sent.update(leaving)
         try:
             if detaches:
@@ -312,10 +320,14 @@ class Removal:
         """These instances are on their way: remember it and say so."""
         for instance_id in ids:
             self.touched.add(instance_id)
-            node = self._names.get(instance_id, "")
-            text = f"{verb} {instance_and_node(instance_id, node)}{', desired capacity one less' if counted else ''}"
-            where = {"asg_name": self.request.asg_name, "instance_id": instance_id, "node": node}
-            self._call.journal.write(verb, text=text, **where)
+            self._told_at[instance_id] = self._call.clock.now()
+            text = f"{verb}{', desired capacity one less' if counted else ''}"
+            self._tell_stage(instance_id, TERMINATING, text, how=verb)
+
+    def _tell_stage(self, instance_id: str, stage: str, text: str, **facts: Any) -> None:
+        """One line of the journal about an instance, and its node as long as that is known."""
+        where = {"node": self._names.get(instance_id, ""), "instance": instance_id}
+        self._call.journal.write("node_stage", to=stage, text=text, **where, **facts)
 
     # --- proof that nothing is lost ---
 
@@ -359,9 +371,9 @@ class Removal:
 
     def _let_go(self, instance_id: str, vitals: Vitals, pods: list[str]) -> None:
         """Say which pods are given up."""
-        text = f"{instance_and_node(instance_id, vitals.node.name)} goes with {counted(len(pods), 'pod')}: "
+        text = f"goes with {counted(len(pods), 'pod')}: "
         self._call.journal.write(
-            "pods_abandoned", text=text + vitals.explain(), instance_id=instance_id, node=vitals.node.name, pods=pods
+            "pods_abandoned", text=text + vitals.explain(), instance=instance_id, node=vitals.node.name, pods=pods
         )
 
     # --- to the end ---
@@ -369,7 +381,7 @@ class Removal:
     def _see_off(self) -> None:
         """End what is detached, and wait for those that we have to stay for. Raises EvergreenError, reason timeout."""
         try:
-            self._wait(lambda _sight: not self._stayed_for(), self._on_their_way, look=self._advance)
+            self._wait(lambda _sight: not self._stayed_for(), self._stand, look=self._advance)
         except WaitTimeout as late:
             raise EvergreenError(
                 f"Not all instances left Auto Scaling group {self.request.asg_name} within "
@@ -408,8 +420,15 @@ class Removal:
             elif place.step == DONE:
                 # It was a member, or on its way out, when this call began: so it was not gone already.
                 result = TERMINATED if place.result == "already_gone" else place.result
+                self._tell_gone(instance_id, result)
                 reason = "removed" if instance_id in self.touched else "gone"
                 self._decide(instance_id, Fate(result, reason, place.message))
+
+    def _tell_gone(self, instance_id: str, result: str) -> None:
+        """That it is where it was to go: ended, stopped, or merely out of the group; and how long that took us."""
+        if instance_id in self._told_at:
+            seconds = round(self._call.clock.now() - self._told_at[instance_id])
+            self._tell_stage(instance_id, GONE, f"{result} after {seconds} s", seconds=seconds, how=result)
 
     def _release(self, sight: Sight) -> None:
         """Take our tag off those that are where they were to go: whoever starts one of them again keeps it."""
@@ -436,6 +455,10 @@ class Removal:
         accepted = stop_instances(self._aws, ending) if stops else terminate_instances(self._aws, ending)
         self._ended.update(accepted)
         self._tell("stopping" if stops else "terminating", accepted, counted=False)
+
+    def _stand(self, sight: Sight) -> Stand:
+        left, total = len(self._open()), len(self.request.instance_ids)
+        return Stand(self._on_their_way(sight), total - left, total)
 
     def _on_their_way(self, sight: Sight) -> str:
         """`2 instances on the way out: i-1 is Terminating:Wait, ...` (the first five)."""

@@ -18,6 +18,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
     Checkpoint,
     CheckpointError,
     DepartureMark,
+    HostProgress,
     Marks,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import FAIL, read_steps
@@ -29,6 +30,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.hold import Hold
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import Journal
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.lease import confirm
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import TIMESTAMP
@@ -154,7 +156,7 @@ class Rollout:
 
     def say(self, kind: str, text: str, **fields: Any) -> None:
         """One line for those who watch, and the same as data."""
-        self.call.journal.write(kind, text=text, group=self.asg_name, **fields)
+        self.call.journal.write(kind, text=text, **fields)
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,8 @@ def take_up(rollout: Rollout) -> Standing:
     if rollout.hold:
         confirm_hold(rollout)
     checkpoint = rollout.store.load()
+    if checkpoint:
+        rollout.call.journal.about(run=checkpoint.run_id, group=rollout.asg_name)
     try:
         scene = look(rollout.aws, rollout.client, rollout.asg_name)
     except GroupNotFound as error:
@@ -222,14 +226,19 @@ def bring_up_to_date(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> 
         if scene.has_left(name):
             host.finished, host.how = True, "removed" if "detach" in host.times else "vanished"
             host.times["gone"] = now
-    checkpoint.waves = [
-        (
-            replace(wave, finished=True)
-            if wave.instances and all(checkpoint.hosts[name].finished for name in wave.instances)
-            else wave
-        )
-        for wave in checkpoint.waves
-    ]
+            tell_gone(rollout.call.journal, name, host, old=name in checkpoint.members_before)
+    for wave in checkpoint.waves:
+        if not wave.finished and wave.instances and all(checkpoint.hosts[name].finished for name in wave.instances):
+            checkpoint.replace_wave(replace(wave, finished=True))
+            of = len(checkpoint.waves)
+            rollout.call.journal.write("wave_ended", wave=wave.number, waves=of, instances=list(wave.instances))
+
+
+def tell_gone(journal: Journal, instance_id: str, host: HostProgress, old: bool) -> None:
+    """That an instance has left by now: people are told where nobody took it out."""
+    text = {"text": "has gone by itself"} if host.how == "vanished" else {}
+    facts = {"node": host.node, "instance": instance_id, "old": old, "zone": host.zone, "how": host.how}
+    journal.write("node_stage", to="terminated", **facts, **text)
 
 
 def settled(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Ledger:

@@ -19,6 +19,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils import (
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_of
+from ansible_collections.evergreen.eks.plugins.module_utils.stopping import Stopped
 from ansible_collections.evergreen.eks.plugins.module_utils.store import default_directory
 from ansible_collections.evergreen.eks.plugins.module_utils.store_file import find_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import (
@@ -32,12 +33,13 @@ from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
+TAKES_IN_HAND = {"reserve": stages.reserve, "abandon": going_back.abandon}
+WHO_AND_HOW = ("operator", "awx_job_id", "resume_command")
 IN_A_WAVE = {"bake": baking.bake, "scale_up": stages.scale_up, "cordon": stages.cordon}
 OF_THE_RUN = {
     "further_waves": stragglers.further_waves,
     "surplus": stages.surplus,
     "give_up": stages.give_up,
-    "abandon": going_back.abandon,
     "restore": ending.restore,
     "sizes_back": ending.sizes_back,
     "finished": ending.finish,
@@ -52,8 +54,8 @@ def enter(params: dict[str, Any], call: Call) -> dict[str, Any]:
         hooks.fail(params)
     rollout = rollout_of(params, call)
     stage = params["stage"]
-    if stage == "reserve":
-        answer = stages.reserve(rollout, {name: params[name] for name in ("operator", "awx_job_id")})
+    if stage in TAKES_IN_HAND:
+        answer = TAKES_IN_HAND[stage](rollout, {name: params[name] for name in WHO_AND_HOW})
     elif stage == "detach":
         answer = stages.detach(rollout, params["wave"], params["carried"])
     elif stage in IN_A_WAVE:
@@ -73,8 +75,18 @@ def _fail(params: Mapping[str, Any], call: Call) -> None:
     try:
         _say_last(params, call)
     except Unfinished as failure:
+        put_back = params["put_back"].get("asg_name") == params["asg_name"]
+        stopped = params["cause_reason"] == Stopped.default_reason
+        call.journal.write(
+            "run_ended",
+            outcome="put_back" if put_back else "stopped" if stopped else "failed",
+            cause=params["cause"],
+            reason=params["cause_reason"],
+            resume_command=failure.details["resume_command"],
+            restore_command=failure.details["restore_command"],
+        )
         for line in failure.lines:
-            call.journal.write("failed", text=line, group=params["asg_name"], stage=params["failed_stage"])
+            call.journal.write("last_words", text=line)
         raise
 
 

@@ -101,6 +101,8 @@ ROLE_VARIABLES = (
     Variable("tasks_after_wave", "files", (), per_group=True),
     Variable("tasks_after_group", "files", (), per_group=True),
     Variable("on_failure", "text", "keep", choices=("keep", "restore"), per_group=True),
+    Variable("quiet", "flag", False, per_group=True),
+    Variable("node_events", "flag", True, per_group=True),
     Variable("poll_seconds", "number", 5.0, minimum=0.01, per_group=True),
     Variable("ignore_checkpoint", "flag", False, per_group=True),
     Variable("state_store", "text", "file", choices=("file", "configmap", "s3")),

@@ -49,11 +49,14 @@ from ansible_collections.evergreen.eks.plugins.module_utils.stragglers import (
     stragglers_last,
     with_stragglers,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, Journal, wait_until
+from ansible_collections.evergreen.eks.plugins.module_utils.telling import tell_capacity, tell_newcomers
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
+
+PROVENANCE = ("operator", "awx_job_id")
 
 
 def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[str, Any]:
-    """Hold the cluster, gather, and write down the way back: obligations, members, the run.
+    """Hold the cluster, gather, and write down the way back: obligations, members, the run, who started it and how.
 
     The members' marks come first and the group's marks after them: where the group is marked, every member is.
     """
@@ -75,16 +78,16 @@ def reserve(rollout: Rollout, provenance: Mapping[str, Optional[str]]) -> dict[s
     if not gathered.resumed:  # else nodes may be in hand
         heed(rollout.store, f"wave 1 of {len(checkpoint.waves)}")
     checkpoint.obligations = _obligations(rollout, checkpoint, scene)
-    checkpoint.provenance = {name: value for name, value in provenance.items() if value}
+    checkpoint.provenance = {name: provenance[name] for name in PROVENANCE if provenance.get(name)}
     checkpoint.holder = rollout.holder.label
     # Where the checkpoint cannot be written nothing is changed. Without a stage it says that nothing was, yet.
     rollout.store.save(checkpoint)
-    journal = open_journal(rollout)
+    open_journal(rollout)
     checkpoint.stages.setdefault("reserve", rollout.call.clock.timestamp())
     checkpoint.endings = 0
     mark_members(rollout, checkpoint, scene, resumed=gathered.resumed)
     rollout.save(checkpoint, scene)
-    begin_journal(rollout, journal, "reserve", f"run {checkpoint.run_id} holds the group", gathered)
+    begin_journal(rollout, gathered, "rollout", provenance)
     return {
         "changed": True,
         "plan": as_plan(gathered),
@@ -113,7 +116,8 @@ def sweep(rollout: Rollout, scene: Scene) -> None:
     untag_instances(rollout.aws, in_vain, [LEAVING_TAG])
     if left or in_vain:
         number = counted(len({*left, *in_vain}), "instance")
-        rollout.say("sweep", f"marks that nobody needs any more are taken off {number}")
+        text = f"marks that nobody needs any more are taken off {number}"
+        rollout.say("swept", text, instances=sorted({*left, *in_vain}))
 
 
 def set_stale_aside(rollout: Rollout, gathered: Gathered) -> None:
@@ -122,8 +126,9 @@ def set_stale_aside(rollout: Rollout, gathered: Gathered) -> None:
         rollout.store.archive(gathered.stale)
 
 
-def open_journal(rollout: Rollout) -> Journal:
-    """The group's own journal, whose place is known only now. Raises InvalidInput where it cannot be written."""
+def open_journal(rollout: Rollout) -> None:
+    """Write into the group's own journal from now on, whose place is known only now. Raises InvalidInput where it
+    cannot be written."""
     try:
         rollout.journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -131,21 +136,45 @@ def open_journal(rollout: Rollout) -> Journal:
             f"the folder {rollout.journal.parent} of the journal cannot be made: {error.strerror}",
             remedy="Name a directory you may write to with state.dir (eks_state_dir)",
         ) from error
-    return Journal(str(rollout.journal), rollout.call.clock, group=rollout.asg_name)
+    rollout.call.journal.about(group=rollout.asg_name)
+    if not rollout.call.check_mode:
+        rollout.call.journal.also(str(rollout.journal))
 
 
-def begin_journal(rollout: Rollout, journal: Journal, kind: str, text: str, gathered: Gathered) -> None:
-    """The first line of a run, for those who watch and in the group's own journal."""
-    run = gathered.checkpoint.run_id
-    rollout.say(kind, text, run=run)
-    journal.write(kind, text=text, run=run, resumed=gathered.resumed)
+def begin_journal(rollout: Rollout, found: Gathered, purpose: str, provenance: Mapping[str, Optional[str]]) -> None:
+    """The first line of a run: who takes the group in hand, and what for."""
+    checkpoint, journal = found.checkpoint, rollout.call.journal
+    journal.about(run=checkpoint.run_id)
+    own = checkpoint.sizes_before["desired_capacity"]
+    open_ones = len(checkpoint.remaining)
+    text = f"run {checkpoint.run_id} goes on" if found.resumed else f"run {checkpoint.run_id} begins"
+    text += f": {counted(open_ones, 'node')} to replace" if purpose == "rollout" else ": the group is put back"
+    journal.write(
+        "run_begun",
+        text=text,
+        resumed=found.resumed,
+        purpose=purpose,
+        operator=provenance.get("operator") or "",
+        awx_job_id=provenance.get("awx_job_id") or "",
+        command=provenance.get("resume_command") or "",
+        cluster=rollout.cluster_name,
+        target=checkpoint.target_text or checkpoint.target,
+        selected=[
+            {"instance": name, "node": host.node, "zone": host.zone, "reason": host.reason, "finished": host.finished}
+            for name, host in checkpoint.hosts.items()
+        ],
+        surge=checkpoint.surge,
+        unavailable=checkpoint.unavailable,
+        floor=max(0, own - checkpoint.unavailable),
+    )
 
 
 def forget_stop_request(rollout: Rollout) -> None:
     """A request to stop is for the run before, unless it was made since this one holds the cluster."""
     request = leftover(rollout.store, rollout.holder.label)
     if request is not None:
-        rollout.say("stop_cleared", f"the request to stop ({request}) was for an earlier run and is taken off")
+        text = f"the request to stop ({request}) was for an earlier run and is taken off"
+        rollout.say("stop_cleared", text, request=request)
 
 
 def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
@@ -161,18 +190,12 @@ def scale_up(rollout: Rollout, number: int) -> dict[str, Any]:
     if not _begun(checkpoint, wave) and not checkpoint.is_surplus(wave):
         refuse_refreshed(rollout.aws, standing.scene)
     _same_target_for(standing, wave)
+    _begin_wave(rollout, checkpoint, wave)
     standing = resize(rollout, standing, lambda now: _resize(now, number), only_raise=True)
-    checkpoint, group, sizes = standing.checkpoint, standing.scene.group, sizes_of(standing, number)
-    if sizes.desired_capacity != group.desired_capacity:
-        rollout.say(
-            "scale_up",
-            f"wave {number} of {len(checkpoint.waves)}: desired capacity {group.desired_capacity} -> "
-            f"{sizes.desired_capacity}",
-            run=checkpoint.run_id,
-            wave=number,
-            was=group.desired_capacity,
-            to=sizes.desired_capacity,
-        )
+    checkpoint, sizes = standing.checkpoint, sizes_of(standing, number)
+    ready = sum(host.schedulable for host in standing.scene.counting)
+    wanted = {"desired": sizes.desired_capacity, "max": max(sizes.max_size, standing.scene.group.max_size)}
+    tell_capacity(rollout.call.journal, standing.scene.group, ready, sizes.floor, **wanted)
     return {
         "changed": True,
         "finished": False,
@@ -196,15 +219,20 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
         wave = settled_wave(checkpoint, scene, wave)
         checkpoint.replace_wave(wave)
     victims = stragglers_last(checkpoint, victims_of(checkpoint, wave))
+    rollout.call.journal.write("wave_settled", instances=victims, **_place(checkpoint, number))
     for name in victims:
         checkpoint.hosts[name].wave = number
     _reached(rollout, checkpoint, victims, "cordon")
     rollout.save(checkpoint, scene)
+    newcomers = _unmarked_newcomers(checkpoint, scene)
+    tell_newcomers(
+        rollout.call.journal, [host for host in scene.counting if host.instance_id in newcomers], scene.nodes
+    )
     too_many = checkpoint.is_surplus(wave)
     return {
         "changed": True,
         "instance_ids": victims,
-        "new_instance_ids": _unmarked_newcomers(checkpoint, scene),
+        "new_instance_ids": newcomers,
         "floor": _floor(standing),
         "min_healthy": min(1, _floor(standing)),
         "surplus": too_many,
@@ -273,8 +301,7 @@ def give_up(rollout: Rollout) -> dict[str, Any]:
     rollout.save(checkpoint, scene)
     mark_members(rollout, checkpoint, scene, resumed=True)
     if kept:
-        text = f"{counted(len(kept), 'old instance')} kept: {names(kept)}"
-        rollout.say("give_up", text, run=checkpoint.run_id, kept=kept)
+        rollout.say("kept", f"{counted(len(kept), 'old instance')} kept: {names(kept)}", instances=kept)
     return {
         "changed": bool(kept),
         "instance_ids": cordoned_in_vain(checkpoint, scene),
@@ -506,8 +533,23 @@ def _surplus_wave(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> Opt
     checkpoint.waves.append(wave)
     mark_members(rollout, checkpoint, scene, resumed=True)
     text = f"{counted(len(chosen), 'instance')} too many, to be removed: {names(list(wave.instances))}"
-    rollout.say("surplus", text, run=checkpoint.run_id)
+    rollout.say("surplus", text, instances=list(wave.instances), wave=number, waves=len(checkpoint.waves))
     return wave
+
+
+def _begin_wave(rollout: Rollout, checkpoint: Checkpoint, wave: Wave) -> None:
+    """Say that a wave begins, or goes on with those of it that are still there."""
+    left = len(victims_of(checkpoint, wave)) if wave.instances else with_stragglers(checkpoint, wave).size
+    surplus = checkpoint.is_surplus(wave)
+    text = f"{'goes on' if _begun(checkpoint, wave) else 'begins'}: {counted(left, 'node')} to "
+    text += "remove, launched by this run and too many" if surplus else "replace"
+    facts = {"instances": list(wave.instances), "size": left, "surplus": surplus}
+    rollout.say("wave_begun", text, **facts, **_place(checkpoint, wave.number))
+
+
+def _place(checkpoint: Checkpoint, number: int) -> dict[str, int]:
+    """Where an event of this wave belongs."""
+    return {"wave": number, "waves": len(checkpoint.waves)}
 
 
 def _wave_facts(checkpoint: Checkpoint, wave: Wave) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class RemoteStore(ABC):
             if deadline.expired():
                 raise self._unusable(refusal, "written") from refusal
             seen = now
-            heartbeat.beat(f"checkpoint {self.place} cannot be written for now, trying on: {refusal.message}")
+            heartbeat.trouble(f"checkpoint {self.place} cannot be written: {refusal.message}")
             self._call.clock.sleep(min(self._poll_seconds, deadline.remaining()))
 
     def _request(self, request: Callable[[], Found], what: str) -> Found:

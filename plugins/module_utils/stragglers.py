@@ -56,7 +56,7 @@ def carry(rollout: Rollout, checkpoint: Checkpoint, wave: Wave, instances: Seque
         host.wave, host.carried, host.times["carried"] = 0, host.carried + 1, now
     if carried:
         text = f"{counted(len(carried), 'node')} not drained in time, carried into the next wave: {names(carried)}"
-        rollout.say("carried", text, run=checkpoint.run_id, wave=wave.number, instances=carried)
+        rollout.say("carried", text, wave=wave.number, waves=len(checkpoint.waves), instances=carried)
         wave = replace(wave, instances=tuple(name for name in wave.instances if name not in carried))
         checkpoint.replace_wave(wave)
     return wave
@@ -88,6 +88,6 @@ def further_waves(rollout: Rollout) -> dict[str, Any]:
         checkpoint.waves = planned(checkpoint, [*free, *(settled & set(checkpoint.remaining))], rollout.settings.canary)
         ahead = [wave.number for wave in checkpoint.waves if wave.number not in before]
         text = f"{counted(len(ahead), 'further wave')} for {counted(len(free), 'node')}: {names(free)}"
-        rollout.say("further_waves", text, run=checkpoint.run_id)
+        rollout.say("further_waves", text, ahead=ahead)
     rollout.save(checkpoint, standing.scene)
     return {"changed": bool(free), "ahead": ahead if free else []}

@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Time, deadlines, the journal, and the life of the process that started us: what every module call is made of."""
+"""Time, deadlines, and the life of the process that started us: what every module call is made of."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import threading
@@ -18,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, TypeVar
 
 from ansible.module_utils.basic import env_fallback
-from ansible.module_utils.common.warnings import warn
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
     EvergreenError,
@@ -27,10 +25,10 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
     WaitTimeout,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.hold import Hold
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import ABOUT_VARIABLE, QUIET_VARIABLE, Journal
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import TIMESTAMP
 from ansible_collections.evergreen.eks.plugins.module_utils.process import Process, controller_process
 
-JOURNAL_SCHEMA = 1
 # How many polls an idempotent request that fails for a passing reason is repeated for: 300 s at the default of 5 s,
 # longer than an EKS control plane is away in an update, and than AWS throttles in a busy hour.
 PATIENCE_POLLS = 60
@@ -48,6 +46,15 @@ def waiting_argument_spec(**own: Any) -> dict[str, Any]:
     return {
         "poll_seconds": {"type": "float", "default": 5.0},
         "journal": {"type": "path"},
+        "about": {
+            "type": "dict",
+            "fallback": (env_fallback, [ABOUT_VARIABLE]),
+            "options": {
+                **{name: {"type": "str"} for name in ("run", "group", "stage")},
+                **{name: {"type": "int"} for name in ("wave", "waves")},
+            },
+        },
+        "quiet": {"type": "bool", "default": False, "fallback": (env_fallback, [QUIET_VARIABLE])},
         "lease": {"type": "path"},
         "established": {
             "type": "bool",
@@ -91,40 +98,6 @@ class Deadline:
 
     def expired(self) -> bool:
         return self.remaining() <= 0
-
-
-class Journal:
-    """The append-only record of what happened, one JSON object a line, read by the live progress and the report.
-
-    Each line is one write on a file opened for appending, so that several processes may share a journal. It never
-    holds a secret; the file is readable by its owner only. Without a path nothing is written. A file that cannot be
-    written any more (a full disk) is said once, as a warning of the module, and gone without: no change waits for it.
-    """
-
-    def __init__(self, path: str | None, clock: Clock, **context: Any) -> None:
-        self._clock = clock
-        self._context = context
-        self._path = path
-        self._file: int | None = None
-        if path:
-            try:
-                self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            except OSError as error:
-                raise InvalidInput(
-                    f"The journal {path} cannot be written: {error.strerror}",
-                    remedy="Name a file in a directory that exists and is writable, or leave the option out",
-                ) from error
-
-    def write(self, kind: str, **fields: Any) -> None:
-        """Append one event. ``text``, where given, is the line that a person sees while the module runs."""
-        if self._file is None:
-            return
-        event = {"time": self._clock.timestamp(), "schema": JOURNAL_SCHEMA, "kind": kind, **self._context, **fields}
-        try:
-            os.write(self._file, (json.dumps(event, default=str) + "\n").encode())
-        except OSError as error:
-            self._file = None
-            warn(f"The journal {self._path} cannot be written any more, the work goes on without: {error.strerror}")
 
 
 class Lifeline:
@@ -175,7 +148,7 @@ class Call:
         if poll_seconds <= 0:
             raise InvalidInput("poll_seconds must be above 0", remedy="Give a number of seconds, for example 5")
         clock = Clock()
-        journal = Journal(None if module.check_mode else module.params.get("journal"), clock, module=module._name)
+        journal = Journal.of(module, clock)
         lifeline = Lifeline()
         lifeline.watch()
         path = module.params.get("lease")

@@ -154,12 +154,12 @@ class Departure(Work):
         self.touched.update(done)
         if again:
             text = f"{balancer}: {', '.join(again)} still registered, or again: deregistered once more"
-            self.say("deregister", text, balancer=balancer.name, instances=again)
+            self.say("deregistered", text, balancer=balancer.name, instances=again)
         elif done:
             seconds = self._drains_for(balancer)
             how = f"connections drain for up to {seconds:g} s" if seconds else "without draining"
             text = f"{balancer}: {counted(len(done), 'instance')} deregistered ({', '.join(done[:NAMED])}), {how}"
-            self.say("deregister", text, balancer=balancer.name, instances=done)
+            self.say("deregistered", text, balancer=balancer.name, instances=done, seconds=seconds)
 
     def _drains_for(self, balancer: Balancer) -> float:
         if balancer not in self._seconds:

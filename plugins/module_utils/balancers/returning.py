@@ -128,7 +128,7 @@ class Return(Work):
             self.touched.update(back)
             if back:
                 text = f"{balancer}: {counted(len(back), 'instance')} registered again ({', '.join(back[:NAMED])})"
-                self.say("register", text, balancer=balancer.name, instances=back)
+                self.say("registered", text, balancer=balancer.name, instances=back)
 
     def _unmark(self, done: Mapping[str, list[Mark]]) -> None:
         by_keys: dict[tuple[str, ...], list[str]] = {}

@@ -31,10 +31,13 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     describe_group,
     describe_instances,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import DEREGISTERED, SERVING
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, Stand, wait_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 NAMED = 5
+# What is told of an instance that has come to be where it is to be: the stage in the journal, and the words.
+ARRIVED = {"healthy": (SERVING, "gets traffic"), "gone": (DEREGISTERED, "out of its load balancers")}
 
 
 class Work:
@@ -52,6 +55,7 @@ class Work:
         self._aws = aws
         self._call = call
         self._looked = False
+        self._open_since: dict[str, float] = {}  # since when it was seen not to be where it is to be
         self._answered = False  # AWS has answered something: silence is an outage now, not a wrong address
 
     def look(self) -> None:
@@ -110,7 +114,7 @@ class Work:
             deadline=Deadline(self._call.clock, seconds),
             interval=self.request.poll_seconds,
             heartbeat=Heartbeat(self._call),
-            describe=lambda _seen: self.story(),
+            describe=lambda _seen: self._stand(),
             connected=lambda: self._answered or self._call.established,
         )
 
@@ -120,6 +124,18 @@ class Work:
         if not self._looked:
             self.before = self._picture()
         self._looked = True
+        self._tell_arrived()
+
+    def _tell_arrived(self) -> None:
+        """Who has come to be where it is to be since the look before; who was there from the first is no news."""
+        still_open, now = set(self.open()), self._call.clock.now()
+        for instance_id in self.standings:
+            if instance_id in still_open:
+                self._open_since.setdefault(instance_id, now)
+            elif instance_id in self._open_since and self.request.state in ARRIVED:
+                seconds = round(now - self._open_since.pop(instance_id))
+                stage, text = ARRIVED[self.request.state]
+                self.say("node_stage", f"{text} after {seconds} s", to=stage, instance=instance_id, seconds=seconds)
 
     def _group(self) -> Group:
         """The group as it is now."""
@@ -140,6 +156,10 @@ class Work:
 
     # --- telling ---
 
+    def _stand(self) -> Stand:
+        total = len(self.standings)
+        return Stand(self.story(), total - len(self.open()), total)
+
     def story(self) -> str:
         """`2 of 3 instances of shared are not healthy in their load balancers: i-1 in target group web: initial`"""
         missing = self.open()
@@ -158,7 +178,7 @@ class Work:
 
     def say(self, kind: str, text: str, **fields: Any) -> None:
         """A line of the journal about this group."""
-        self._call.journal.write(kind, asg_name=self.request.asg_name, text=text, **fields)
+        self._call.journal.write(kind, text=text, **fields)
 
     # --- the answer ---
 

@@ -358,6 +358,7 @@ class Drain:
         left = _leaving(self._report.undrained)
         if left:
             self._explained(left, self._explainer.explain(self._blocked(left)))
+            self._report.still_blocked(self._report.undrained)
 
     def _blocked(self, pairs: list[tuple[NodeDrain, Departure]]) -> list[Blocked]:
         now, timestamp = self._clock.now(), self._clock.timestamp()

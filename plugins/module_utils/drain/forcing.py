@@ -69,7 +69,7 @@ class Forcer:
             return Outcome(SPARED, f"{which}, and this step does not overrule budgets")
         record = {"pod": str(pod), "uid": pod.uid, "action": step.action, "after": step.after, "budgets": budgets or []}
         overruled = f", overruling budget {', '.join(budgets)}" if budgets else ""
-        text = f"{pod} on {pod.node_name} is {IN_WORDS[step.action]}, as written for {step.after} s{overruled}"
+        text = f"{pod} is {IN_WORDS[step.action]}, as written for {step.after} s{overruled}"
         # Before the deed: nobody is forced without a trace, whenever we are killed.
         self._call.journal.write(FORCED, text=text, node=pod.node_name, **record)
         outcome = self._delete(pod, step, record)

@@ -6,17 +6,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.blocks import Blocks
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import NOT_CORDONED, REFUSED, Plan
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.waits import WAITING
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, counted
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import DRAINING, NOT_DRAINED
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorView, instance_and_node
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import HEARTBEAT_SECONDS
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import (
+    HEARTBEAT_SECONDS,
+    about,
+    bar,
+    seconds_left,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.telling import tell_floor
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 # How a node's drain ended: the words of C(nodes[].reason).
@@ -48,34 +55,37 @@ class Report:
         self._outcomes: dict[str, str] = {}  # UID -> the last that was told of a pod that is waited for
         self._ended: dict[str, tuple[str, float]] = {}
         self._spared: set[tuple[str, str]] = set()
-        self._next_heartbeat = call.clock.now() + HEARTBEAT_SECONDS
+        self._blocks = Blocks(call)
+        self._pods = 0  # that were to leave
+        self._began_at = self._heartbeat_at = call.clock.now()
         self.changed = False
 
     # --- while it works
 
     def began(self) -> None:
-        pods = sum(len(drain.leaving) for drain in self._plan.drains)
-        count = len(self._plan.drains)
+        pods, count = self._left(), len(self._plan.drains)
+        self._pods = pods
         if count:
-            text = f"draining {count} node{'s' if count > 1 else ''}: {pods} pods are to leave"
-            self._write("drain_began", text, nodes=[drain.node.name for drain in self._plan.drains])
+            text = f"draining {counted(count, 'node')}, {counted(pods, 'pod')} are to leave"
+            names = [drain.node.name for drain in self._plan.drains]
+            self._call.journal.write("drain_begun", text=text, nodes=names, pods=pods)
 
     def taken_in_hand(self, drain: NodeDrain, now: float) -> None:
         self._begun[drain.node.name] = now
+        self._stage(drain, DRAINING, pods=len(drain.leaving))
 
     def blocked(self, drain: NodeDrain, departure: Departure) -> None:
-        record = departure.brief(self._call.clock.timestamp())
-        text = f"{departure.pod} cannot leave {drain.node.name} now: {_obstacle(record)}"
-        self._write("pod_blocked", text, node=drain.node.name, **record)
+        self._blocks.met(drain, departure)
 
     def diagnosed(self, departures: Sequence[tuple[NodeDrain, Departure, Diagnosis]]) -> None:
-        """Why pods have not left for a while. One event each, and one line for all that are blocked by the same."""
-        alike = Counter((diagnosis.kind, diagnosis.remedy) for _drain, _departure, diagnosis in departures)
-        for drain, departure, diagnosis in departures:
-            others = alike.pop((diagnosis.kind, diagnosis.remedy), 0) - 1
-            text = {"text": diagnosis.line(others)} if others >= 0 else {}
+        """Why pods have not left for a while."""
+        for drain, departure, _diagnosis in departures:
             record = departure.record(self._call.clock.timestamp())
-            self._call.journal.write("pod_diagnosed", **{**record, **text, "node": drain.node.name})
+            self._call.journal.write("pod_diagnosed", **{**record, **_where(drain)})
+
+    def still_blocked(self, drains: Iterable[NodeDrain]) -> None:
+        """At the end: what is in the way, however long it has been."""
+        self._blocks.tell([(drain, one) for drain in drains for one in drain.leaving], 0.0)
 
     def waited(self, drain: NodeDrain) -> None:
         """Who is waited for instead of being evicted, and later what came of that; each is told once."""
@@ -86,8 +96,8 @@ class Report:
             text = wait.outcome.replace("_", " ") if wait.outcome else wait.hold.message
             self._write(
                 "pod_waited_for",
-                f"{wait.pod} on {drain.node.name}: {text}",
-                node=drain.node.name,
+                f"{wait.pod}: {text}",
+                **_where(drain),
                 pod=str(wait.pod),
                 uid=wait.pod.uid,
                 reason=wait.hold.reason,
@@ -99,76 +109,96 @@ class Report:
         """A step of the escalation was due for a pod, and was not taken; said once."""
         if (departure.pod.uid, action) not in self._spared:
             self._spared.add((departure.pod.uid, action))
-            fields = {"node": drain.node.name, "pod": str(departure.pod), "uid": departure.pod.uid, "action": action}
+            fields = {**_where(drain), "pod": str(departure.pod), "uid": departure.pod.uid, "action": action}
             self._write("pod_spared", f"{departure.pod} is not forced ({action}): {why}", **fields)
 
     def out_of_sight(self, drain: NodeDrain, why: str) -> None:
-        text = f"the pods of {drain.node.name} are out of sight, nothing is evicted there for now: {why}"
-        self._write("out_of_sight", text, node=drain.node.name)
+        text = f"its pods are out of sight, nothing is evicted there for now: {why}"
+        self._write("out_of_sight", text, **_where(drain))
 
     def in_sight_again(self, drain: NodeDrain) -> None:
-        self._write("in_sight", f"the pods of {drain.node.name} are in sight again", node=drain.node.name)
+        self._write("in_sight", "its pods are in sight again", **_where(drain))
 
     def floor(self, before: FloorView | None, now: FloorView) -> None:
         """The floor began to hold us back, or ceased to."""
+        tell_floor(self._call.journal, now)
         held_before, held = before is not None and before.slack < 0, now.slack < 0
         if held and not held_before:
-            self._write("floor", f"no further evictions for now: {now.explain()}")
+            self._write("floor", f"no further evictions for now: {now.explain()}", holds=False)
         elif held_before and not held:
-            self._write("floor", "Enough nodes are Ready again, evictions go on")
+            self._write("floor", "enough nodes are Ready again, evictions go on", holds=True)
 
     def finished(self, drain: NodeDrain, reason: str, seconds: float) -> None:
-        name = drain.node.name
         self.waited(drain)
-        self._ended[name] = (reason, seconds)
+        self._ended[drain.node.name] = (reason, seconds)
+        drained = reason in (DRAINED, NODE_GONE)
+        pods = counted(len(drain.evicted), "pod")
         if reason == DRAINED:
-            text = f"drained {name}: {len(drain.evicted)} pods in {seconds:.0f} s"
+            text = f"drained, {pods} in {seconds:.0f} s"
         elif reason == NODE_GONE:
-            text = f"{name} is gone, nothing is left to drain"
+            text = "is gone, nothing is left to drain"
         else:
-            text = f"not drained: {_sentence(name, self._entry(drain))}"
-        ended = f" ({len(self._ended)} of {len(self._plan.drains)} nodes)" if len(self._plan.drains) > 1 else ""
+            text = f"not drained{_sentence('', self._entry(drain))}"
         if drain.abandoned:
             why = "there is no Node any more" if reason == NODE_GONE else drain.vitals.explain()
-            told = f"{counted(len(drain.abandoned), 'pod')} of {name} given up: {why}"
-            self._write("pods_abandoned", told, node=name, pods=drain.abandoned)
+            told = f"{counted(len(drain.abandoned), 'pod')} given up: {why}"
+            self._write("pods_abandoned", told, **_where(drain), pods=drain.abandoned)
         if drain.volumes:
-            self._write(
-                "volumes_pending", f"{name}: {volumes_pending(drain.volumes)}", node=name, volumes=drain.volumes
-            )
-        self._write("node_drained" if reason in (DRAINED, NODE_GONE) else "node_not_drained", text + ended, node=name)
+            self._write("volumes_pending", volumes_pending(drain.volumes), **_where(drain), volumes=drain.volumes)
+        facts = {"pods": len(drain.evicted), "seconds": round(seconds), "reason": reason, "text": text}
+        self._stage(drain, DRAINED if drained else NOT_DRAINED, **facts, **self._so_far())
 
     def heartbeat(self, drains: Sequence[NodeDrain]) -> None:
-        """Now and then: how much is left, who is in the way or waited for, and what cannot be seen."""
-        now = self._call.clock.now()
+        """Who has been in the way for a while; and now and then, when nothing else is told, how much is left."""
         for drain in drains:
             self.waited(drain)
-        if now < self._next_heartbeat:
+        self._blocks.look(drains)
+        clock, journal = self._call.clock, self._call.journal
+        if clock.now() - max(journal.told_at, self._heartbeat_at) < HEARTBEAT_SECONDS:
             return
-        self._next_heartbeat = now + HEARTBEAT_SECONDS
+        self._heartbeat_at = clock.now()
         leaving = [(drain, departure) for drain in drains for departure in drain.leaving]
-        timestamp = self._call.clock.timestamp()
-        blocked = [
-            {"node": drain.node.name, **departure.brief(timestamp)}
-            for drain, departure in leaving
-            if departure.obstacle and not departure.accepted
-        ]
+        far = self._so_far()
+        blocked, why = self._blocks.summary(leaving)
+        left = seconds_left(0, far["pods_done"], self._pods, clock.now() - self._began_at)
+        parts = [f"{bar(far['pods_done'], self._pods)} drained {far['nodes_done']}/{far['nodes']} nodes"]
+        parts += [f"{far['pods_done']}/{self._pods} pods", why, *self._waits(drains, leaving)]
+        parts += [f"{about(left)} left"] if left is not None else []
+        estimate = {} if left is None else {"seconds_left": round(left)}
+        text = ", ".join(part for part in parts if part)
+        self._write("progress", text, **far, pods=self._pods, blocked=blocked, **estimate)
+
+    def _waits(self, drains: Sequence[NodeDrain], leaving: Sequence[tuple[NodeDrain, Departure]]) -> list[str]:
+        """What is waited for besides pods that are blocked."""
+        found = []
         deadlines = [one.verdict.hold.deadline for _drain, one in leaving if one.on_hold and one.verdict.hold]
-        text = (
-            f"{len(self._ended)} of {len(self._plan.drains)} nodes are drained, {len(leaving)} pods are still leaving"
-        )
-        text += "".join(
-            f"; {entry['pod']}: {_obstacle(entry)} since {entry['since']}" for entry in blocked[:PODS_NAMED]
-        )
+        stopping = [one for _drain, one in leaving if one.accepted or one.terminating_since is not None]
+        if stopping:
+            more = f" and {len(stopping) - 1} more" if len(stopping) > 1 else ""
+            found.append(f"{stopping[0].pod}{more} stopping")
         if deadlines:
-            last = f", the last until {max(deadlines)}" if all(deadlines) else ""
-            text += f"; {counted(len(deadlines), 'pod')} of these are left to end by themselves{last}"
-        volumes = [volume for drain in drains for volume in drain.volumes]
-        text += f"; {counted(len(volumes), 'volume')} of pods that are gone are still attached" if volumes else ""
+            last = f" until {max(deadlines)}" if all(deadlines) else ""
+            found.append(f"{counted(len(deadlines), 'pod')} left to end by themselves{last}")
+        volumes = sum(len(drain.volumes) for drain in drains)
+        found += [f"{counted(volumes, 'volume')} of pods that are gone still attached"] if volumes else []
         unseen = [drain for drain in drains if drain.out_of_sight]
         if unseen:
-            text += f"; the pods of {len(unseen)} nodes are out of sight, trying on: {unseen[0].out_of_sight}"
-        self._write("draining", text, blocked=blocked)
+            number = counted(len(unseen), "node")
+            found.append(f"the pods of {number} out of sight, trying on: {unseen[0].out_of_sight}")
+        return found
+
+    def _left(self) -> int:
+        """Pods that are still to leave, on all nodes of the call."""
+        return sum(len(drain.leaving) for drain in self._plan.drains if drain.node.name not in self._ended)
+
+    def _so_far(self) -> dict[str, int]:
+        """How far the whole call is; pods that have landed since it began are more to leave."""
+        left = self._left()
+        self._pods = max(self._pods, left)
+        return {"nodes_done": len(self._ended), "nodes": len(self._plan.drains), "pods_done": self._pods - left}
+
+    def _stage(self, drain: NodeDrain, stage: str, **facts: Any) -> None:
+        self._call.journal.write("node_stage", to=stage, zone=drain.node.zone, **_where(drain), **facts)
 
     @property
     def undrained(self) -> list[NodeDrain]:
@@ -258,8 +288,8 @@ def failure(
 
 
 def _sentence(name: str, entry: Mapping[str, Any]) -> str:
-    """One node that is not drained, and the first of the pods that are in the way."""
-    node = instance_and_node(entry["instance_id"], name) if entry["instance_id"] else name
+    """One node that is not drained, and the first of the pods that are in the way; of no name, what follows it."""
+    node = instance_and_node(entry["instance_id"], name) if entry["instance_id"] and name else name
     if entry["reason"] == NOT_CORDONED:
         return f"{node} is not cordoned"
     if entry["reason"] == UNCORDONED:
@@ -281,6 +311,10 @@ def _advice(entries: Iterable[Mapping[str, Any]]) -> str:
         return "Find out what is in the way"
     named, more = "; ".join(remedies[:REMEDIES_NAMED]), len(remedies) - REMEDIES_NAMED
     return named[:1].upper() + named[1:] + (f"; and {more} more (blocked[].remedy)" if more > 0 else "")
+
+
+def _where(drain: NodeDrain) -> dict[str, str]:
+    return {"node": drain.node.name, "instance": drain.node.instance_id}
 
 
 def _obstacle(record: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.progress import Hear
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 SIZES = ("min_size", "max_size", "desired_capacity")
+IN_WORDS = {"min_size": "minimum size", "max_size": "maximum size", "desired_capacity": "desired capacity"}
 ACTIVITIES_LOOKED_AT = 20
 
 
@@ -101,8 +102,8 @@ def ensure_sizes(
         changes = planned_sizes(group, asked, only_raise)
         if not changes or call.check_mode:
             return Sizing(before.sizes, {**group.sizes, **changes}, len(group.in_service))
-        texts = [f"{size_name} {group.sizes[size_name]} -> {size}" for size_name, size in changes.items()]
-        call.journal.write("resize", asg_name=name, text=", ".join(texts), sizes=changes)
+        texts = [f"{IN_WORDS[each]} {group.sizes[each]} -> {size}" for each, size in reversed(changes.items())]
+        call.journal.write("resize", text=", ".join(texts), sizes=changes)
         sent = True
         try:
             set_sizes(aws, name, **changes)
@@ -110,7 +111,7 @@ def ensure_sizes(
         except AwsError as error:
             if not error.transient or deadline.expired():
                 raise
-            heartbeat.beat(f"no answer for now, trying on: {error.message}", asg_name=name)
+            heartbeat.trouble(error.message)
         call.clock.sleep(min(aws.poll_seconds, deadline.remaining()))
     after = living_group(aws, name)
     return Sizing(before.sizes, after.sizes, len(after.in_service))

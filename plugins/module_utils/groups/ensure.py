@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.change import (
     resume_processes,
     set_protection,
@@ -70,8 +70,8 @@ def ensure_processes(aws: Aws, call: Call, name: str, processes: Sequence[str], 
     differing = sorted(set(processes) - before if suspended else set(processes) & before)
     after = before | set(differing) if suspended else before - set(differing)
     if differing and not call.check_mode:
-        verb = "suspend" if suspended else "resume"
-        call.journal.write(verb, asg_name=name, text=f"{verb} {', '.join(differing)}", processes=differing)
+        text = f"{', '.join(differing)} {'suspended' if suspended else 'resumed'}"
+        call.journal.write("processes_changed", text=text, suspended=suspended, processes=differing)
         (suspend_processes if suspended else resume_processes)(aws, name, differing)
         after = set(describe_group(aws, name).suspended)
     return ProcessesOutcome(sorted(before), sorted(after), differing)
@@ -105,9 +105,8 @@ def ensure_protection(
                 entry.update(after=True, reason="too_many_members")
     differing = [instance_id for instance_id, entry in planned.items() if entry["reason"] == "changed"]
     if differing and not call.check_mode:
-        verb, deed = ("protect", "put on") if protected else ("unprotect", "taken off")
-        text = f"scale-in protection {deed} {len(differing)} instances"
-        call.journal.write(verb, asg_name=name, text=text, instances=differing)
+        text = f"scale-in protection {'put on' if protected else 'taken off'} {counted(len(differing), 'instance')}"
+        call.journal.write("protection_changed", text=text, protected=protected, instances=differing)
         done = set(set_protection(aws, name, differing, protected))
         for instance_id in differing:
             if instance_id not in done:

@@ -218,7 +218,9 @@ def test_the_journal_says_what_is_waited_for(tmp_path: Path) -> None:
     with scripted_server(THROTTLING, THROTTLING, DONE) as server:
         set_desired(aws(Call(clock=clock, journal=Journal(str(path), clock)), endpoint_url=server.url))
     (line,) = path.read_text().splitlines()
-    assert json.loads(line)["text"] == ("no answer to autoscaling:SetDesiredCapacity for now (Throttling), trying on")
+    assert json.loads(line)["text"] == (
+        "no answer for now, trying on: autoscaling:SetDesiredCapacity answers Throttling"
+    )
 
 
 def test_a_change_is_not_repeated_once_the_playbook_has_ended() -> None:

@@ -95,5 +95,5 @@ def test_an_instance_without_a_node_is_warned_of() -> None:
 def test_the_journal_says_in_words_what_was_done_to_a_node() -> None:
     node = nodes()[0]
     change = decide_marked(node, Wish(cordon=True, labels={"x": "1"}, taints={"leaving:NoSchedule": ""}), "run-7")
-    assert describe(change) == "node a: cordoned, x=1, taint leaving=:NoSchedule"
-    assert describe(Change(node, "changed", {}, change.before, change.before)) == "node a: marks updated"
+    assert describe(change) == "cordoned, x=1, taint leaving=:NoSchedule"
+    assert describe(Change(node, "changed", {}, change.before, change.before)) == "marks updated"

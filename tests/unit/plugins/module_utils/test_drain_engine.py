@@ -159,7 +159,8 @@ class Floor:
 
 def at_least(min_ready: int) -> FloorView:
     """A look at a group without any member."""
-    return FloorView(group=SimpleNamespace(name="shared"), min_ready=min_ready, standings=(), nodes=())
+    group = SimpleNamespace(name="shared", desired_capacity=1, max_size=1, strength=())
+    return FloorView(group=group, min_ready=min_ready, standings=(), nodes=())
 
 
 def refused_for_long(it: Rounds) -> None:

@@ -305,7 +305,7 @@ def test_a_pod_is_deleted_by_its_uid_and_the_journal_says_so_before(tmp_path: An
     assert outcome.kind == "taken" and outcome.record == record
     assert [event["kind"] for event in journal] == 2 * ["pod_forced"]
     assert {key: journal[0][key] for key in record} == record
-    assert journal[0]["text"] == "shop/web-1 on node-a is deleted, as written for 600 s, overruling budget shop/web"
+    assert journal[0]["text"] == "shop/web-1 is deleted, as written for 600 s, overruling budget shop/web"
     assert api.deleted[0]["preconditions"] == {"uid": "uid-1"} and api.deleted[0]["gracePeriodSeconds"] == 60
     assert api.deleted[1]["gracePeriodSeconds"] == 1
     assert api.lists == 1  # a look at the budgets serves for both

@@ -213,12 +213,12 @@ def test_the_journal_has_one_line_for_each_change_and_heartbeats(tmp_path: Path)
     looks = [ill, ill, ill, ill, ill, ill, [], [], []]
     Watched(*looks, journal=str(path), gates=gates("length(pods) <= `1`"), settle_seconds=10.0).passed()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["kind"] for line in lines] == ["waiting", "worse", "better", "waiting", "passed"]
+    assert [line["kind"] for line in lines] == ["progress", "worse", "better", "picture_compared", "gate_passed"]
     assert lines[0]["text"].startswith("1 thing worse than in the picture, 0 of them may still settle; Deployment")
     assert lines[1]["text"].startswith("Deployment shop/web has 1 pod (web-1) in a crash loop")
     assert lines[2]["text"] == "Deployment shop/web is no worse any more"
-    assert lines[3]["text"] == "the cluster is as in the picture; 1 clear look so far"
-    assert lines[4]["text"] == "gate passed after 9 looks"
+    assert (lines[3]["worse"], lines[3]["better"]) == ([], []) and lines[3]["numbers"]["pods"] == 0
+    assert (lines[4]["text"], lines[4]["looked"]) == ("gate passed after 9 looks", 9)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_who_is_given_up_with_the_instance_is_told(monkeypatch: pytest.MonkeyPat
     dead = node("Unknown")
     _reason, (told,), _api = obstacle(monkeypatch, dead, dead, [WEB], "running")
     assert (told["kind"], told["pods"], told["node"]) == ("pods_abandoned", ["shop/web-1"], "node-a")
-    assert told["text"] == f"{ID} (node-a) goes with 1 pod: its kubelet has been silent since {LONG_AGO}"
+    assert told["text"] == f"goes with 1 pod: its kubelet has been silent since {LONG_AGO}"
 
 
 def test_a_node_without_pods_costs_no_further_look(monkeypatch: pytest.MonkeyPatch) -> None:

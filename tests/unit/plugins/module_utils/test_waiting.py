@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import subprocess
@@ -16,7 +15,6 @@ from typing import Any
 import pytest
 from unit.fakes import FakeClock
 
-from ansible_collections.evergreen.eks.plugins.module_utils import waiting
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
     EvergreenError,
     InvalidInput,
@@ -26,7 +24,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import (
     Call,
     Deadline,
-    Journal,
     Lifeline,
     Process,
     controller_process,
@@ -87,46 +84,6 @@ def test_wait_until_looks_once_more_at_the_deadline_and_then_says_what_it_saw() 
         )
     assert looks == [1000, 1005, 1007]
     assert error.value.last == "not yet"
-
-
-def test_each_event_is_one_line_with_time_schema_and_context(tmp_path: Path) -> None:
-    path = tmp_path / "run.jsonl"
-    Journal(str(path), FakeClock(), module="node_drain").write("drained", node="a", text="Node a is drained")
-    Journal(str(path), FakeClock()).write("end")
-    first, second = (json.loads(line) for line in path.read_text().splitlines())
-    assert first == {
-        "time": "2026-11-21T01:02:03Z",
-        "schema": 1,
-        "kind": "drained",
-        "module": "node_drain",
-        "node": "a",
-        "text": "Node a is drained",
-    }
-    assert second["kind"] == "end"
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_a_journal_that_cannot_be_written_is_refused_before_anything_happens(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="No such file or directory.*Name a file in a directory that exists"):
-        Journal(str(tmp_path / "missing" / "run.jsonl"), FakeClock())
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
-def test_a_journal_on_a_full_disk_is_said_once_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    warnings: list[str] = []
-    monkeypatch.setattr(waiting, "warn", warnings.append)
-    journal = Journal("/dev/full", FakeClock())
-    journal.write("drained", text="Node a is drained")
-    journal.write("drained", text="Node b is drained")
-    assert warnings == [
-        "The journal /dev/full cannot be written any more, the work goes on without: No space left on device"
-    ]
-
-
-def test_a_journal_without_a_path_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Journal(None, FakeClock()).write("drained")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_is_alive_until_it_has_ended() -> None:
