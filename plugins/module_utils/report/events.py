@@ -1,0 +1,136 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The journal, read: the events of one run, whatever else stands in the file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any, Mapping, Optional
+
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_timestamp
+
+NEWEST_SCHEMA = 2  # newer lines are read as far as they go
+# What a journal never holds, and a message that was passed on to it might: keys and tokens of AWS and Kubernetes, and
+# credentials in an address.
+SECRET = re.compile(
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|k8s-aws-v1\.[\w.=-]+|\beyJ[\w-]{8,}\.[\w.-]+|(?<=Bearer )\S+"
+    r"|(?<=://)[^/@\s:'\"]+:[^/@\s'\"]+(?=@)"
+)
+MASK = "********"
+# The first lines of a run, and its last ones, in journals of schema 1.
+BEGUN_BEFORE = ("reserve", "abandon")
+ENDED_BEFORE = {"finished": "finished", "failed": "failed"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a journal. C(at): seconds since 1970. Fields of an unexpected type are answered as if they were not
+    there, for the writer may be of another release."""
+
+    at: float
+    kind: str
+    run: str
+    fields: Mapping[str, Any]
+
+    def text(self, name: str) -> str:
+        value = self.fields.get(name)
+        return without_secrets(value) if isinstance(value, str) else str(value) if isinstance(value, int) else ""
+
+    def number(self, name: str) -> Optional[int]:
+        value = self.fields.get(name)
+        return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+    def seconds(self, name: str) -> Optional[float]:
+        value = self.fields.get(name)
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+    def flag(self, name: str) -> bool:
+        return self.fields.get(name) is True
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """A list of texts; of records, their messages."""
+        value = self.fields.get(name)
+        if not isinstance(value, (list, tuple)):
+            return ()
+        words = [item.get("message", "") if isinstance(item, Mapping) else item for item in value]
+        return tuple(without_secrets(str(word)) for word in words if word)
+
+    def numbers(self, name: str) -> dict[str, int]:
+        value = self.fields.get(name)
+        if not isinstance(value, Mapping):
+            return {}
+        return {str(key): one for key, one in value.items() if isinstance(one, int) and not isinstance(one, bool)}
+
+
+def read_events(lines: Iterable[str]) -> list[Event]:
+    """The events of these lines, in their order. What is torn, or no event, is passed over.
+
+    An event that names no run belongs to the one that was named last.
+    """
+    events: list[Event] = []
+    run = ""
+    for line in lines:
+        event = as_event(line, run)
+        if event is not None:
+            run = event.run
+            events.append(event)
+    return events
+
+
+def as_event(line: str, run: str = "") -> Optional[Event]:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):
+        return None
+    moment = parse_timestamp(fields.get("time"))
+    if moment is None:
+        return None
+    own = fields.get("run")
+    event = Event(moment.timestamp(), fields["kind"], own if isinstance(own, str) and own else run, fields)
+    return event if fields.get("schema", 1) != 1 else of_schema_1(event)
+
+
+def of_schema_1(event: Event) -> Event:
+    """The event as schema 2 would have it, where it is one of those that begin or end a run."""
+    if event.kind in BEGUN_BEFORE:
+        return replace(event, kind="run_begun")
+    if event.kind in ENDED_BEFORE:
+        return replace(event, kind="run_ended", fields={**event.fields, "outcome": ENDED_BEFORE[event.kind]})
+    if event.kind == "picture":
+        numbers = {name: value for name, value in event.fields.items() if isinstance(value, int) and name != "schema"}
+        return replace(event, kind="picture_taken", fields={**event.fields, "numbers": numbers})
+    return event
+
+
+def of_run(events: Iterable[Event], run: str) -> list[Event]:
+    return [event for event in events if event.run == run]
+
+
+def last_run(events: Iterable[Event]) -> str:
+    """The run that began last, "" where none did."""
+    return next((event.run for event in reversed(list(events)) if event.kind == "run_begun"), "")
+
+
+def without_secrets(text: str) -> str:
+    return SECRET.sub(MASK, text)
+
+
+def seconds_of(timestamp: Any) -> Optional[float]:
+    """Seconds since 1970 of C(2026-11-21T01:02:03Z); None for anything else."""
+    moment = parse_timestamp(timestamp)
+    return None if moment is None else moment.timestamp()
+
+
+def timestamp_of(seconds: Optional[float]) -> str:
+    """The other way round; "" for None."""
+    if seconds is None:
+        return ""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
