@@ -6,6 +6,6 @@
 
 The floors of this package, lowest first: C(records) (what a report holds) · C(events) (the journal, read) · C(nodes),
 C(blocks) · C(story) (the fold of both sources) · C(words), C(scale) · C(document), C(markdown), C(page) with
-C(timeline), C(chart), C(tables), C(markup) and C(style) · C(files), C(leave) (which files, and writing them). Only the
-last two read or write anything.
+C(timeline), C(chart), C(tables), C(markup) and C(style) · C(files) (which files, and writing
+them) · C(leave) (at the end of a run), C(module). Only these three read or write anything.
 """

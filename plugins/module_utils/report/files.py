@@ -30,6 +30,7 @@ WRITERS: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "json": ("json", to_json),
 }
 FORMATS = tuple(WRITERS)
+JOURNAL = ".journal.jsonl"
 #: the options of the dictionary that says which reports a run leaves
 WISH_OPTIONS: Mapping[str, Any] = {
     "formats": {"type": "list", "elements": "str", "choices": list(FORMATS), "default": list(FORMATS)},
@@ -126,9 +127,15 @@ def paths_of(report: Report, folder: Path, formats: Sequence[str]) -> dict[str, 
 def find_journal(directory: str, cluster: str, group: str) -> Optional[Path]:
     """The journal of a group, of whichever account and region it is, where nobody can be asked which: the one that was
     written last."""
-    anywhere = file_of(directory, Place("*", "*", cluster, group), ".journal.jsonl")
+    anywhere = file_of(directory, Place("*", "*", cluster, group), JOURNAL)
     found = Path(directory).expanduser().absolute().glob(f"*/*/{anywhere.parent.name}/{anywhere.name}")
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def beside(journal: Path, run: str) -> tuple[Path, Path]:
+    """Where the store C(file) keeps the checkpoint of a run of this journal's group: while it lasts, and after it."""
+    base = journal.name.removesuffix(JOURNAL)
+    return journal.with_name(f"{base}.json"), journal.with_name(f"{base}.{run}.done.json")
 
 
 def _events(sources: Sources) -> tuple[list[Event], list[str]]:
