@@ -20,6 +20,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.forced import in_wor
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import untag_group, untag_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS
 from ansible_collections.evergreen.eks.plugins.module_utils.plan_time import note_pace
+from ansible_collections.evergreen.eks.plugins.module_utils.report.leave import leave_report, shown
+from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Ending
 from ansible_collections.evergreen.eks.plugins.module_utils.resizing import Resize, resize
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     Rollout,
@@ -113,7 +115,11 @@ def finish(rollout: Rollout) -> dict[str, Any]:
     ended = {"outcome": result["outcome"], "seconds": result["seconds"], "replaced": len(result["replaced"])}
     rollout.say("run_ended", f"finished: {result['summary']}", **ended)
     asked = leftover(rollout.store) or ""  # too late for this group, in time for those that have not begun
-    places = {"checkpoint": archive, "journal": str(rollout.journal)}
+    ending = Ending(outcome=result["outcome"])
+    reports = leave_report(rollout.wish, rollout.asg_name, rollout.journal, checkpoint, ending, rollout.call, archive)
+    if reports:
+        rollout.say("report_written", shown(reports), reports=reports)
+    places = {"checkpoint": archive, "journal": str(rollout.journal), "reports": reports}
     return {"changed": True, "again": False, "result": {**result, **places, "stop_request": asked}}
 
 

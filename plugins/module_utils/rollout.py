@@ -35,6 +35,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import Ku
 from ansible_collections.evergreen.eks.plugins.module_utils.lease import confirm
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import TIMESTAMP
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Ledger, Selection
+from ansible_collections.evergreen.eks.plugins.module_utils.report.files import Wish
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import (
     GroupRefused,
     Scene,
@@ -115,7 +116,7 @@ class Rollout:
     """The rollout of one node group: the doors to AWS and Kubernetes, its checkpoint, its journal and its lock.
 
     C(take_hold) takes the lock of the cluster for this playbook run, or does nothing where none is wanted. C(hold) is
-    the file by which the run knows that it has it, "" before or without that.
+    the file by which the run knows that it has it, "" before or without that. C(wish) says which reports it leaves.
     """
 
     aws: Aws
@@ -128,6 +129,7 @@ class Rollout:
     holder: Holder
     take_hold: Callable[[], str]
     hold: str = ""
+    wish: Wish = Wish()
 
     @property
     def asg_name(self) -> str:

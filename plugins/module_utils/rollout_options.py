@@ -20,6 +20,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.keeper import take_and_keep
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes_connection import kubernetes_argument_spec
+from ansible_collections.evergreen.eks.plugins.module_utils.report.files import Wish
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import Rollout, Settings
 from ansible_collections.evergreen.eks.plugins.module_utils.store import (
     Place,
@@ -106,6 +107,7 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
         holder=holder,
         take_hold=_lock(client, call, holder, place, directory, settings),
         hold=params.get("lease") or "",
+        wish=Wish.of(params.get("report")),
     )
 
 

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Mapping
+from dataclasses import asdict, replace
+from typing import Any, Mapping, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils import (
     baking,
@@ -16,8 +16,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils import (
     stages,
     stragglers,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
+from ansible_collections.evergreen.eks.plugins.module_utils.report.files import Wish, find_journal
+from ansible_collections.evergreen.eks.plugins.module_utils.report.leave import leave_report, shown
+from ansible_collections.evergreen.eks.plugins.module_utils.report.records import FAILED, PUT_BACK, STOPPED, Ending
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_of
 from ansible_collections.evergreen.eks.plugins.module_utils.stopping import Stopped
 from ansible_collections.evergreen.eks.plugins.module_utils.store import default_directory
@@ -29,6 +33,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import (
     Unfinished,
     fail,
     stopped_between,
+    trail_of,
     unfinished,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
@@ -75,22 +80,33 @@ def _fail(params: Mapping[str, Any], call: Call) -> None:
     try:
         _say_last(params, call)
     except Unfinished as failure:
-        put_back = params["put_back"].get("asg_name") == params["asg_name"]
-        stopped = params["cause_reason"] == Stopped.default_reason
-        call.journal.write(
-            "run_ended",
-            outcome="put_back" if put_back else "stopped" if stopped else "failed",
-            cause=params["cause"],
-            reason=params["cause_reason"],
-            resume_command=failure.details["resume_command"],
-            restore_command=failure.details["restore_command"],
-        )
-        for line in failure.lines:
+        end = _ending(failure, params)
+        call.journal.write("run_ended", reason=params["cause_reason"], **asdict(end))
+        failure.details["reports"] = _leave_report(failure, end, params, call)
+        for line in filter(None, (*failure.lines, shown(failure.details["reports"]))):
             call.journal.write("last_words", text=line)
         raise
 
 
-def _told_without_apis(words: LastWords, params: Mapping[str, Any], call: Call) -> tuple[LastWords, Progress]:
+def _ending(failure: Unfinished, params: Mapping[str, Any]) -> Ending:
+    """How the run ends, in the words of its journal and its report."""
+    outcome = STOPPED if params["cause_reason"] == Stopped.default_reason else FAILED
+    if params["put_back"].get("asg_name") == params["asg_name"]:
+        outcome = PUT_BACK
+    return Ending(outcome, params["cause"], failure.details["resume_command"], failure.details["restore_command"])
+
+
+def _leave_report(failure: Unfinished, end: Ending, params: Mapping[str, Any], call: Call) -> dict[str, str]:
+    """The reports of a run that stopped; none of one that had not begun, or that another run has in hand."""
+    trail = failure.trail
+    if not trail.ours or trail.journal is None:
+        return {}
+    return leave_report(Wish.of(params["report"]), params["asg_name"], trail.journal, trail.checkpoint, end, call)
+
+
+def _told_without_apis(
+    words: LastWords, params: Mapping[str, Any], call: Call
+) -> tuple[LastWords, Progress, Optional[Checkpoint]]:
     """What a file of this machine tells, where AWS does not even say which account this is."""
     found = None
     if params["state"]["store"] == "file":
@@ -98,8 +114,8 @@ def _told_without_apis(words: LastWords, params: Mapping[str, Any], call: Call) 
         holder = Holder.here(call.lifeline).label
         found = find_checkpoint(directory, params["cluster_name"], params["asg_name"], holder)
     if found is None:
-        return words, Progress(lines=(UNREADABLE,) if words.begun else ())
-    return replace(words, begun=True), Progress.of(found)
+        return words, Progress(lines=(UNREADABLE,) if words.begun else ()), None
+    return replace(words, begun=True), Progress.of(found), found
 
 
 def _say_last(params: Mapping[str, Any], call: Call) -> None:
@@ -116,6 +132,9 @@ def _say_last(params: Mapping[str, Any], call: Call) -> None:
         # Last words come promptly, also in the outage that they are about.
         rollout = rollout_of(dict(params), call.in_a_hurry())
     except EvergreenError:
-        words, progress = _told_without_apis(words, params, call)
-        raise unfinished(params["asg_name"], params["cluster_name"], words, progress) from None
+        words, progress, checkpoint = _told_without_apis(words, params, call)
+        directory = params["state"]["dir"] or default_directory()
+        journal = find_journal(directory, params["cluster_name"], params["asg_name"])
+        trail = trail_of(words, journal, checkpoint)
+        raise unfinished(params["asg_name"], params["cluster_name"], words, progress, trail) from None
     fail(rollout, words)

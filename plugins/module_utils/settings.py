@@ -38,6 +38,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.plan import (
     parse_amount,
     parse_selection,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.report.files import FORMATS
 from ansible_collections.evergreen.eks.plugins.module_utils.store import refuse_lost_state
 from ansible_collections.evergreen.eks.plugins.module_utils.user_gates import parse_gates
 
@@ -105,6 +106,8 @@ ROLE_VARIABLES = (
     Variable("node_events", "flag", True, per_group=True),
     Variable("poll_seconds", "number", 5.0, minimum=0.01, per_group=True),
     Variable("ignore_checkpoint", "flag", False, per_group=True),
+    Variable("report_formats", "words", FORMATS, choices=FORMATS),
+    Variable("report_dir", "folder", ""),
     Variable("state_store", "text", "file", choices=("file", "configmap", "s3")),
     Variable("plan_file", "folder", ""),
     Variable("state_dir", "folder", ""),
@@ -189,7 +192,7 @@ def read_request(variables: Mapping[str, Any], surroundings: Surroundings) -> Re
     }
     own = read_node_groups(given["node_groups"])
     _check_surroundings(typed, surroundings)
-    for name in ("state_dir", "plan_file"):
+    for name in ("state_dir", "plan_file", "report_dir"):
         if typed[name]:
             typed[name] = os.path.normpath(os.path.join(surroundings.working_directory, typed[name]))
     return Request(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Mapping, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, Checkpoint, Marks, read_marks
@@ -27,14 +28,25 @@ NOTHING_LEFT = "All that it took is put back."
 IN_OTHER_HANDS = (RunInProgress.default_reason, LockLost.default_reason)
 
 
+@dataclass(frozen=True)
+class Trail:
+    """What the report of a run that stopped is told from. `ours`: it had come to hold the group, and nobody else has it
+    in hand."""
+
+    ours: bool = False
+    journal: Optional[Path] = None
+    checkpoint: Optional[Checkpoint] = None
+
+
 class Unfinished(EvergreenError):
     """The run has not reached its end; running it again goes on. `lines` say the same, to be shown one by one."""
 
     default_reason = "unfinished"
 
-    def __init__(self, message: str, *, lines: tuple[str, ...] = (), **rest: Any) -> None:
+    def __init__(self, message: str, *, lines: tuple[str, ...] = (), trail: Trail = Trail(), **rest: Any) -> None:
         super().__init__(message, **rest)
         self.lines = lines
+        self.trail = trail
 
     def __str__(self) -> str:
         return f"{sentence(self.message)} {self.remedy}"  # the remedy ends with a command: no full stop behind it
@@ -99,11 +111,20 @@ class Progress:
 
 def fail(rollout: Rollout, words: LastWords) -> None:
     """Record where the run stopped and say so, with the ways on and back. Always raises Unfinished."""
+    traces = Traces()
     try:
-        words, progress = told(words, _traces(rollout))
+        traces = _traces(rollout)
+        words, progress = told(words, traces)
     except EvergreenError:
         progress = Progress(lines=(UNREADABLE,) if words.begun else ())
-    raise unfinished(rollout.asg_name, rollout.cluster_name, words, progress)
+    raise unfinished(
+        rollout.asg_name, rollout.cluster_name, words, progress, trail_of(words, rollout.journal, traces.checkpoint)
+    )
+
+
+def trail_of(words: LastWords, journal: Optional[Path], checkpoint: Optional[Checkpoint]) -> Trail:
+    """What the report is told from; `words` know by now whether the run was begun."""
+    return Trail(words.begun and words.reason not in IN_OTHER_HANDS, journal, checkpoint)
 
 
 def told(words: LastWords, traces: Traces) -> tuple[LastWords, Progress]:
@@ -120,7 +141,9 @@ def told(words: LastWords, traces: Traces) -> tuple[LastWords, Progress]:
     return replace(words, restore_command=""), progress
 
 
-def unfinished(asg_name: str, cluster_name: str, words: LastWords, progress: Progress) -> Unfinished:
+def unfinished(
+    asg_name: str, cluster_name: str, words: LastWords, progress: Progress, trail: Trail = Trail()
+) -> Unfinished:
     """The failure itself."""
     where = f"node group {asg_name} of cluster {cluster_name}"
     state = f"{where} is not finished" if words.begun else f"nothing was changed at {where}"
@@ -141,6 +164,7 @@ def unfinished(asg_name: str, cluster_name: str, words: LastWords, progress: Pro
         half_done=list(progress.half_done),
         untouched=list(progress.untouched),
         forced=list(progress.forced),
+        trail=trail,
     )
 
 

@@ -91,6 +91,21 @@ options:
     description: The RV(result) of the way back where the run has come to the end of that by itself, for V(failed).
     type: dict
     default: {}
+  report:
+    description:
+      - The reports that are left at the end of the run, for V(finished) and V(failed). Without it none, as of a run
+        that stops before it holds the group. One that cannot be written is a warning. See M(evergreen.eks.rollout_report).
+    type: dict
+    suboptions:
+      formats:
+        description: The files to write.
+        type: list
+        elements: str
+        choices: [html, markdown, json]
+        default: [html, markdown, json]
+      dir:
+        description: The folder for them. By default that of the journal.
+        type: path
   operator:
     description: Who runs this; found out by itself.
     type: str
@@ -307,6 +322,10 @@ forced:
   returned: stage=failed
   type: list
   elements: dict
+reports:
+  description: The path of each report that was written, by its format; of a run that ended well see RV(result).
+  returned: stage=failed
+  type: dict
 again:
   description: Somebody has brought something about meanwhile that can be put right at once, from V(surplus) on.
   returned: stage=finished
@@ -332,6 +351,7 @@ result:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.evergreen.eks.plugins.module_utils.report.files import WISH_OPTIONS
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_argument_spec
 from ansible_collections.evergreen.eks.plugins.module_utils.run_stage import enter
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, failures_reported
@@ -355,6 +375,7 @@ def main() -> None:
             hook_files={"type": "list", "elements": "str", "default": []},
             begun={"type": "bool", "default": True},
             put_back={"type": "dict", "default": {}},
+            report={"type": "dict", "options": WISH_OPTIONS},
             operator={"type": "str"},
             awx_job_id={"type": "str"},
             resume_command={"type": "str"},
