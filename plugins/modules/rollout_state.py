@@ -94,7 +94,8 @@ options:
   report:
     description:
       - The reports that are left at the end of the run, for V(finished) and V(failed). Without it none, as of a run
-        that stops before it holds the group. One that cannot be written is a warning. See M(evergreen.eks.rollout_report).
+        that stops before it holds the group. One that cannot be written is a warning.
+      - See M(evergreen.eks.rollout_report).
     type: dict
     suboptions:
       formats:
