@@ -81,6 +81,9 @@ KINDS: dict[str, Kind] = {
         ("outcome", "cause", "reason", "resume_command", "restore_command", "seconds", "replaced"),
         loud=True,
     ),
+    "report_written": Kind(
+        "the report of the run was written; the path of each file by its format", ("reports",), loud=True
+    ),
     "last_words": Kind("one of the lines that say where it stopped, and the ways on and back", (), loud=True),
     "still_open": Kind("something is not as it should be at the end, and is put right once more", ("open",), loud=True),
     "stop_cleared": Kind("a request to stop was for an earlier run", ("request",)),

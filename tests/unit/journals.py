@@ -133,8 +133,7 @@ def block(journal: JournalWriter, name: str, seconds: float) -> None:
         "pod_diagnosed",
         **pod,
         reason="budget",
-        obstacle="exhausted",
-        explanation="web/web-pdb wants 3 healthy pods and has 3: web-7d4b9c-9pq2z is not Ready (ImagePullBackOff)",
+        cause="web/web-pdb wants 3 healthy pods and has 3: web-7d4b9c-9pq2z is not Ready (ImagePullBackOff)",
         remedy="repair web/web-7d4b9c-9pq2z, then the eviction goes through by itself",
         text="web/web-7d4b9c-x2x1p cannot leave: web/web-pdb wants 3 healthy pods and has 3",
     )

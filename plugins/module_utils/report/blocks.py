@@ -64,7 +64,7 @@ def _merged(known: Optional[Blocked], event: Event) -> Blocked:
         since=min(known.since, since),
         reason=event.text("reason") or known.reason,
         budget=event.text("budget") or _first_budget(event.fields) or known.budget,
-        message=event.text("explanation") or event.text("message") or known.message,
+        message=event.text("cause") or event.text("message") or known.message,
         remedy=event.text("remedy") or known.remedy,
     )
 

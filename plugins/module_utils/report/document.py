@@ -103,6 +103,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "seconds": round(attempt.seconds),
         "outcome": attempt.outcome,
         "resumed": attempt.resumed,
+        "purpose": attempt.purpose,
         "operator": attempt.operator,
         "awx_job_id": attempt.awx_job_id,
         "cause": attempt.cause,

@@ -54,11 +54,18 @@ class Event:
         return self.fields.get(name) is True
 
     def names(self, name: str) -> tuple[str, ...]:
-        """A list of texts; of records, their messages."""
+        """A list of texts; of records, what each says or is about."""
         value = self.fields.get(name)
         if not isinstance(value, (list, tuple)):
             return ()
-        words = [item.get("message", "") if isinstance(item, Mapping) else item for item in value]
+        words = [
+            (
+                next((item[key] for key in ("message", "object", "instance") if item.get(key)), "")
+                if isinstance(item, Mapping)
+                else item
+            )
+            for item in value
+        ]
         return tuple(without_secrets(str(word)) for word in words if word)
 
     def numbers(self, name: str) -> dict[str, int]:

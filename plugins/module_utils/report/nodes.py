@@ -32,6 +32,7 @@ class NodeBook:
         self._stories: dict[str, NodeStory] = {}
         self._by_node: dict[str, str] = {}
         self._moments: dict[str, list[tuple[float, str]]] = {}
+        self._selected: set[str] = set()
 
     def note(self, event: Event, wave: int) -> None:
         """An event C(node_stage); C(wave) is the one under way."""
@@ -41,18 +42,17 @@ class NodeBook:
             return
         story = self._stories.get(key)
         if story is None:
-            old = event.fields.get("old")
-            story = NodeStory(key, old=old if isinstance(old, bool) else stage not in (records.LAUNCHED, records.READY))
-            self._stories[key] = story
+            story = self._stories[key] = NodeStory(key, old=self._is_old(event, key, stage))
         story.node = story.node or event.text("node")
         story.zone = story.zone or event.text("zone")
         story.wave = event.number("wave") or (story.wave if story.old else 0) or story.wave or wave
         pods = event.number("pods")
         if pods is not None and stage in (records.DRAINING, records.DRAINED):
             story.pods = max(pods, story.pods or 0)
-        if stage == UNCORDONED:
+        if stage in (UNCORDONED, records.SERVING):  # whoever serves, of the new ones, has been Ready
             stage = records.SERVING if story.old else records.READY
-        self._moments.setdefault(key, []).append((event.at, stage))
+        at = seconds_of(event.fields.get("at"))
+        self._moments.setdefault(key, []).append((event.at if at is None else min(at, event.at), stage))
 
     def add_selected(self, event: Event) -> None:
         """Those whom an event C(run_begun) names as selected."""
@@ -60,6 +60,7 @@ class NodeBook:
             facts = item if isinstance(item, Mapping) else {"instance": item}
             name = str(facts.get("instance") or "")
             if name:
+                self._selected.add(name)
                 story = self._stories.setdefault(name, NodeStory(name, old=True))
                 for field in ("node", "zone", "reason"):
                     setattr(story, field, getattr(story, field) or str(facts.get(field) or ""))
@@ -89,10 +90,17 @@ class NodeBook:
         """All nodes, by wave, the new ones of each first; with their spans between these two moments."""
         for key, story in self._stories.items():
             moments = sorted(self._moments.get(key, ()), key=lambda moment: moment[0])
-            story.times = {stage: at for at, stage in moments}
+            story.times = times_of(moments)
             story.spans = spans_of(moments, story.old, began, ended, gaps)
             story.outcome = story.outcome or outcome_of(story.old, [stage for _at, stage in moments])
         return sorted(self._stories.values(), key=_place)
+
+    def _is_old(self, event: Event, key: str, stage: str) -> bool:
+        """Whether it was there at the beginning, where the event does not say it: those that were selected were."""
+        old = event.fields.get("old")
+        if isinstance(old, bool):
+            return old
+        return key in self._selected or not (self._selected or stage in (records.LAUNCHED, records.READY))
 
     def _key(self, instance: str, node: str) -> str:
         """The instance; of an event that names the node only, the one that has been told with it."""
@@ -129,6 +137,17 @@ def spans_of(
     if stage is not None and ended > since:
         spans.append(Span(stage, since, ended, idle_in(gaps, since, ended)))
     return spans
+
+
+def times_of(moments: Sequence[tuple[float, str]]) -> dict[str, float]:
+    """When it came to each stage last; what is told again while it is in that stage does not count."""
+    times: dict[str, float] = {}
+    before = ""
+    for at, stage in moments:
+        if stage != before:
+            times[stage] = at
+        before = stage
+    return times
 
 
 def idle_in(gaps: Sequence[Gap], began: float, ended: float) -> float:

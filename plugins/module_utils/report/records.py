@@ -43,6 +43,7 @@ class Attempt:
     ended: float
     outcome: str
     resumed: bool = False
+    purpose: str = "rollout"  # or restore, the way back
     operator: str = ""
     awx_job_id: str = ""
     command: str = ""

@@ -17,6 +17,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report.blocks import
 from ansible_collections.evergreen.eks.plugins.module_utils.report.events import Event, seconds_of
 from ansible_collections.evergreen.eks.plugins.module_utils.report.nodes import NodeBook
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import (
+    ENDED_WELL,
     Attempt,
     Capacity,
     Cluster,
@@ -98,10 +99,10 @@ def attempts_of(events: Sequence[Event], now: float, alive: Optional[bool]) -> l
             attempts.append(_begun(event))
             open_one = True
         elif event.kind == "run_ended" and attempts:
-            outcome, cause = event.text("outcome") or records.FAILED, event.text("cause")
-            known = attempts[-1]
-            # Journals of schema 1 end with several lines; the first says why.
-            cause = known.cause or cause or ("" if outcome == records.FINISHED else event.text("text"))
+            # A run that goes back by itself ends twice, and the last word counts. Journals of schema 1 end with
+            # several lines; the first says why.
+            outcome, known = event.text("outcome") or records.FAILED, attempts[-1]
+            cause = event.text("cause") or known.cause or ("" if outcome in ENDED_WELL else event.text("text"))
             attempts[-1] = replace(known, ended=event.at, outcome=outcome, cause=cause)
             open_one = False
         heard = event.at
@@ -244,6 +245,10 @@ def _add_nodes(
     report.nodes = book.stories(began, ended, report.gaps)
     for story in report.nodes:
         story.wave = of_wave.get(story.instance, story.wave)
+    for wave in report.waves:
+        gone = [node.times.get(records.TERMINATED) for node in report.nodes if node.instance in wave.instances]
+        if wave.ended is not None and gone and None not in gone:
+            wave.ended = max(gone)  # the journal tells the end with what came next
     report.blocked = blocks.stories(ended)
 
 
@@ -282,6 +287,7 @@ def _begun(event: Event) -> Attempt:
         ended=event.at,
         outcome=records.RUNNING,
         resumed=event.flag("resumed"),
+        purpose=event.text("purpose") or "rollout",
         operator=event.text("operator"),
         awx_job_id=event.text("awx_job_id"),
         command=event.text("command"),

@@ -101,7 +101,7 @@ def attempts(report: Report) -> str:
     if len(report.attempts) < 2:
         return ""
     rows = [
-        cell(words.period(one.began, one.ended), kind="k")
+        cell(words.period(one.began, one.ended), kind="k", small="the way back" if one.purpose == "restore" else "")
         + cell(words.duration(one.seconds), "took")
         + cell(one.operator, "who", small=f"AWX job {one.awx_job_id}" if one.awx_job_id else "")
         + cell(words.OUTCOMES.get(one.outcome, one.outcome).lower(), "ended", "long", small=one.cause)

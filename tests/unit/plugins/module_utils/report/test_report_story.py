@@ -195,6 +195,51 @@ def test_an_uncordoned_node_serves_again() -> None:
     assert [span.stage for span in report.old[0].spans] == ["cordoned", "serving"]
 
 
+def test_stages_are_told_late_with_their_own_moment_and_again() -> None:
+    journal = begun()
+    journal.at += 60
+    told_late = {"node": "ip-7", "instance": "i-7"}
+    journal.write("node_stage", **told_late, to="launched", at="2026-11-21T01:02:10Z")
+    journal.write("node_stage", **told_late, to="ready", at="2026-11-21T01:02:40Z", seconds=30)
+    journal.write("node_stage", instance="i-7", to="serving")
+    journal.at += 60
+    journal.write("node_stage", instance="i-7", to="ready")
+    (node,) = told(journal).new
+
+    assert [(span.stage, span.seconds) for span in node.spans] == [("launched", 30), ("ready", 83)]
+    assert words.clock(node.times["ready"]) == "01:02:40"
+
+
+def test_who_was_not_selected_is_new_whatever_is_done_to_it() -> None:
+    journal = begun()
+    journal.write("node_stage", instance="i-surplus", node="ip-8", to="cordoned")
+    journal.write("node_stage", instance="i-old0", node="ip-9", to="cordoned")
+
+    assert {node.instance for node in told(journal).old} == {"i-old0", "i-old1"}
+
+
+def test_a_wave_ends_with_its_last_node_and_not_when_the_next_one_begins() -> None:
+    journal = begun()
+    one_wave(journal, ["0"], size=2)
+    journal.at += 300
+    journal.wave = 1
+    journal.write("wave_ended", instances=["i-old0"])
+    report = told(journal)
+
+    assert report.waves[0].ended == report.old[0].times["terminated"]
+
+
+def test_a_run_that_goes_back_by_itself_ends_twice_and_the_last_word_counts() -> None:
+    journal = begun()
+    journal.end("put_back")
+    journal.at += 2
+    journal.end("put_back", cause="node ip-1 was not drained")
+    report = told(journal)
+
+    assert (report.outcome, report.attempts[0].cause) == ("put_back", "node ip-1 was not drained")
+    assert report.seconds == 2
+
+
 def test_a_pod_is_blocked_until_it_goes_or_its_node_is_empty_or_to_the_end() -> None:
     journal = begun()
     pods = {"gone": "0", "left": "1", "stays": "0"}
@@ -217,7 +262,7 @@ def test_a_diagnosis_says_why_and_since_when() -> None:
     journal.at += 100
     since = "2026-11-21T01:02:33Z"
     named = {"pod": "web/a", "node": "n", "budgets": [{"name": "web/pdb"}], "since": since}
-    journal.write("pod_diagnosed", **named, reason="budget", explanation="3 of 3 are needed", remedy="add one")
+    journal.write("pod_diagnosed", **named, reason="budget", cause="3 of 3 are needed", remedy="add one")
     journal.at += 10
     journal.write("pod_unblocked", pod="web/a", node="n")
     (blocked,) = told(journal).blocked
