@@ -44,7 +44,7 @@ def chart(report: Report, scale: Scale) -> str:
     )
     ticks = "".join(
         f'<text class="tick{" more" if number % 2 else ""}" x="{percent(scale.share(at))}" y="{TOP + HEIGHT + 18}">'
-        f"{words.clock(at, with_seconds=False)}</text>"
+        f"{words.clock(at, with_seconds=scale.step < 60)}</text>"
         for number, at in enumerate(scale.ticks(report.gaps))
         if 0.02 < scale.share(at) < 0.985
     )

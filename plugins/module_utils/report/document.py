@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.report.events import timestamp_of, without_secrets
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Attempt, Blocked, NodeStory, Report
@@ -20,11 +21,16 @@ def to_json(report: Report) -> str:
 
 
 def as_document(report: Report) -> dict[str, Any]:
+    """The document, without any secret that a passed on message held."""
+    return _clean(_document(report))
+
+
+def _document(report: Report) -> dict[str, Any]:
     cluster = report.cluster
     return {
         "schema": SCHEMA,
         "written": timestamp_of(report.written),
-        **summary_of(report),
+        **_summary(report),
         "cluster": {"name": report.cluster_name, "account": report.account, "region": report.region},
         "target": report.target,
         "limits": {"surge": report.surge, "unavailable": report.unavailable, "floor": report.floor},
@@ -57,7 +63,7 @@ def as_document(report: Report) -> dict[str, Any]:
             for one in report.capacity
         ],
         "blocked": [_blocked(one) for one in report.blocked],
-        "forced": [{name: _plain(value) for name, value in one.items()} for one in report.forced],
+        "forced": [dict(one) for one in report.forced],
         "gates": [
             {"time": timestamp_of(gate.at), "passed": gate.passed, "wave": gate.wave, "text": gate.text}
             for gate in report.gates
@@ -77,12 +83,16 @@ def as_document(report: Report) -> dict[str, Any]:
 
 def summary_of(report: Report) -> dict[str, Any]:
     """The first part of the document, which is also part of the module's result."""
+    return _clean(_summary(report))
+
+
+def _summary(report: Report) -> dict[str, Any]:
     seen = [one.ready for one in report.capacity if one.ready is not None]
     return {
         "group": report.group,
         "run": report.run,
         "outcome": report.outcome,
-        "cause": without_secrets(report.cause),
+        "cause": report.cause,
         "began": timestamp_of(report.began),
         "ended": timestamp_of(report.ended),
         "seconds": round(report.seconds),
@@ -91,8 +101,8 @@ def summary_of(report: Report) -> dict[str, Any]:
         "replaced": len(report.replaced),
         "lowest_ready": min(seen, default=None),
         "below_floor": bool(report.below_floor),
-        "resume_command": without_secrets(report.resume_command),
-        "restore_command": without_secrets(report.restore_command),
+        "resume_command": report.resume_command,
+        "restore_command": report.restore_command,
     }
 
 
@@ -142,5 +152,10 @@ def _blocked(blocked: Blocked) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Optional[Any]:
-    return without_secrets(value) if isinstance(value, str) else value
+def _clean(value: Any) -> Any:
+    """The value without secrets, at any depth."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {_clean(name): _clean(item) for name, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, (list, tuple)) else value

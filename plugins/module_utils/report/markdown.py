@@ -121,20 +121,19 @@ def _old_row(node: NodeStory, name: str) -> tuple[object, ...]:
 
 
 def _new_row(node: NodeStory, name: str) -> tuple[object, ...]:
-    took = node.seconds_in(records.LAUNCHED)
     return (
         node.wave or "",
         name,
         node.instance,
         node.zone,
         words.clock(node.times.get(records.LAUNCHED)),
-        words.duration(took) if took else "",
+        words.duration(node.seconds_to_ready),
         words.NODE_OUTCOMES.get(node.outcome, node.outcome),
     )
 
 
 def _blocked(report: Report) -> list[str]:
-    if not report.blocked:
+    if not report.held_up:
         return []
     rows = [
         (
@@ -144,9 +143,9 @@ def _blocked(report: Report) -> list[str]:
             one.message,
             one.remedy,
         )
-        for one in report.blocked[:MOST_PODS]
+        for one in report.held_up[:MOST_PODS]
     ]
-    more = len(report.blocked) - MOST_PODS
+    more = len(report.held_up) - MOST_PODS
     found = ["## Pods that were held up", table(("pod", "by", "for", "why", "what helps"), rows)]
     return found + ([f"And {more} more."] if more > 0 else [])
 

@@ -43,7 +43,7 @@ def to_html(report: Report) -> str:
         ),
         section("Old nodes", _foldable(tables.old_nodes(report, names), len(report.old), folded)),
         section("New nodes", _foldable(tables.new_nodes(report, names), len(report.new), folded)),
-        section("Pods that were held up", tables.blocked(report)),
+        section("Pods that were held up", tables.blocked(report), words.briefly(report)),
         section("Forced", tables.forced(report), "Pods that left by the escalation that the operator wrote."),
         section("The cluster before and after", tables.cluster(report), _pictures(report)),
         section("Runs", tables.attempts(report), "Started again, a rollout goes on where it stopped."),
@@ -105,7 +105,7 @@ def _ways_on(report: Report) -> str:
 def _stats(report: Report) -> str:
     ready = [one.ready for one in report.capacity if one.ready is not None]
     floor = "" if report.floor is None else f"{report.floor} were promised"
-    first = report.blocked[0] if report.blocked else None
+    first = report.held_up[0] if report.held_up else None
     worked = f"{words.duration(report.seconds_worked)} without interruptions" if report.gaps else ""
     waves = sum(wave.began is not None for wave in report.waves)
     facts = (

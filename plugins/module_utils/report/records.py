@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
+# Pods that were held up for less, in seconds, are counted and not listed: budgets let pods go one after the other.
+BRIEFLY = 10.0
+
 # How a run, or one attempt at it, has ended.
 FINISHED, FAILED, STOPPED, PUT_BACK = "finished", "failed", "stopped", "put_back"
 RUNNING = "running"  # it has not ended, and its process lives, or it was heard of a moment ago
@@ -108,6 +111,13 @@ class NodeStory:
     @property
     def name(self) -> str:
         return self.node or self.instance
+
+    @property
+    def seconds_to_ready(self) -> Optional[float]:
+        """From its launch until it was Ready, or until now where it is not; None where its launch was not seen."""
+        if LAUNCHED not in self.times:
+            return None
+        return self.seconds_in(LAUNCHED)
 
     def seconds_in(self, stage: str) -> float:
         return sum(span.seconds for span in self.spans if span.stage == stage)
@@ -257,6 +267,11 @@ class Report:
     def replaced(self) -> list[NodeStory]:
         """The old nodes that are gone, whoever took them away."""
         return [node for node in self.old if node.outcome in (REPLACED, VANISHED)]
+
+    @property
+    def held_up(self) -> list[Blocked]:
+        """The pods that were blocked for so long that it matters, or still are, the longest first."""
+        return [one for one in self.blocked if one.until is None or one.seconds >= BRIEFLY]
 
     @property
     def below_floor(self) -> list[Capacity]:

@@ -58,9 +58,14 @@ class Scale:
         inside = min(max(at, piece.began), piece.ended) - piece.began
         return piece.first + (piece.last - piece.first) * inside / max(piece.ended - piece.began, 1e-9)
 
+    @property
+    def step(self) -> int:
+        """Seconds between two ticks."""
+        return next((one for one in STEPS if self._to_scale / one <= TICKS), STEPS[-1])
+
     def ticks(self, gaps: Sequence[Gap] = ()) -> list[float]:
         """Round moments, some eight on the axis, none within an interruption."""
-        step = next((one for one in STEPS if self._to_scale / one <= TICKS), STEPS[-1])
+        step = self.step
         first = -(-self.began // step) * step
         count = int((self.ended - first) // step) + 1
         if count > 1000:  # days of interruption at a scale of minutes: only what was worked gets ticks

@@ -96,7 +96,7 @@ border-top:1px solid var(--line);padding-top:14px}
 .facts div{min-width:0}
 .facts dt,.stat dt{color:var(--soft);font-size:12.5px}
 .facts dd,.stat dd{margin:0;overflow-wrap:anywhere}
-.facts dd{font-size:14px}
+.facts dd{font-size:14px}.facts small{display:block;color:var(--soft);font-size:12.5px}
 .stats{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:22px 0 0}
 .stat{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px;margin:0}
 .stat dd{font-size:21px;font-weight:650;line-height:1.25;font-variant-numeric:tabular-nums}

@@ -42,7 +42,7 @@ def new_nodes(report: Report, names: Mapping[str, str]) -> str:
         + cell(node.zone, "zone")
         + cell(_at(node, records.LAUNCHED, days), "launched")
         + cell(_at(node, records.READY, days), "Ready")
-        + cell(words.duration(node.seconds_in(records.LAUNCHED) or None), "took")
+        + cell(words.duration(node.seconds_to_ready), "took")
         + cell(words.NODE_OUTCOMES.get(node.outcome, node.outcome), "outcome")
         for node in report.new
     ]
@@ -56,9 +56,9 @@ def blocked(report: Report) -> str:
         + cell(words.blocked_by(one), "by")
         + cell(one.message, "why", "long")
         + cell(one.remedy, "what helps", "long")
-        for one in report.blocked[:MOST_PODS]
+        for one in report.held_up[:MOST_PODS]
     ]
-    more = len(report.blocked) - MOST_PODS
+    more = len(report.held_up) - MOST_PODS
     rest = f'<p class="note">And {more} more, in the JSON.</p>' if more > 0 else ""
     return table(["pod", "for", "by", "why", "what helps"], rows) + rest
 

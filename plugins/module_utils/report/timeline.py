@@ -86,7 +86,7 @@ def _bar(scale: Scale, began: float, ended: float, kind: str, top: float, height
 def _axis(report: Report, scale: Scale) -> str:
     ticks = [
         f'<text class="tick{" more" if number % 2 else ""}" x="{percent(scale.share(at))}" y="14">'
-        f"{words.clock(at, with_seconds=False)}</text>"
+        f"{words.clock(at, with_seconds=scale.step < 60)}</text>"
         for number, at in enumerate(scale.ticks(report.gaps))
         if scale.share(at) < 0.985
     ]

@@ -225,10 +225,19 @@ def _how_long(report: Report) -> str:
     return sentence(text)
 
 
-def _longest_block(report: Report) -> str:
-    if not report.blocked:
+def briefly(report: Report) -> str:
+    """How many pods are not listed among those that were held up."""
+    short = len(report.blocked) - len(report.held_up)
+    if not short:
         return ""
-    first = report.blocked[0]
+    was = "was" if short == 1 else "were"
+    return f"{counted(short, 'pod')} {was} held up for less than {records.BRIEFLY:g} s."
+
+
+def _longest_block(report: Report) -> str:
+    if not report.held_up:
+        return ""
+    first = report.held_up[0]
     by = blocked_by(first)
     text = f"The longest to be held up was pod {first.pod}, for {duration(first.seconds)}"
     text += f", by {by}" if by else ""
