@@ -15,7 +15,7 @@ display = Display()
 
 
 class ActionModule(ModuleAction):
-    """The module of the same name; its table is shown as lines of their own, which no callback puts into quotes.
+    """The module of the same name; its table is shown as it is, which no callback puts into quotes.
 
     On standard error, for standard output belongs to callbacks: it may be JSON. A task with no_log stays silent.
     """
@@ -26,6 +26,7 @@ class ActionModule(ModuleAction):
         result = super().run_module(arguments, variables)
         plan = result.get("plan") or {}
         if plan.get("table") and not self._task.no_log:
-            for line in [f"   The plan of node group {plan['asg_name']}", "", *plan["table"]]:
-                display.display(line, stderr=True)
+            # At once: node groups that are planned side by side would mix their lines.
+            lines = [f"   The plan of node group {plan['asg_name']}", "", *plan["table"]]
+            display.display("\n".join(lines), stderr=True)
         return result

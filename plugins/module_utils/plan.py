@@ -306,7 +306,8 @@ def wave_needs(
     can make up for it in the end. Later waves live on the successors of the hosts that left.
     """
     own = desired - ledger.held
-    left = [host for host in hosts if host.counts and host.instance_id in set(selected)]
+    wanted = set(selected)
+    left = [host for host in hosts if host.counts and host.instance_id in wanted]
     size = min(wave.size, len(left))
     extra = max(surge, ledger.held) if size else ledger.held
     idle = sum(1 for host in left if not host.schedulable)  # cordoned already or sick: taking them costs nothing

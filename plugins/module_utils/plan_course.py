@@ -97,7 +97,8 @@ def _step(paper: Checkpoint, scene: Scene, number: int) -> tuple[Scene, Step]:
     paper.replace_wave(wave)
     victims = victims_of(paper, wave)
     decrement, _successors = departure(paper, scene, wave)
-    left = Counter(host.zone for host in scene.counting if host.instance_id in set(victims))
+    leaving = set(victims)
+    left = Counter(host.zone for host in scene.counting if host.instance_id in leaving)
     for name in victims:
         paper.hosts[name] = replace(paper.hosts[name], finished=True)
     paper.replace_wave(replace(wave, finished=True))

@@ -183,7 +183,8 @@ def _pods(plan: Mapping[str, Any]) -> list[str]:
     lines = [f"{counted(moves, 'pod')} would move; as things are now {len(blocked)} would be blocked:"]
     alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for entry in blocked:
-        alike.setdefault((entry["cause"] or entry["message"], entry["remedy"]), []).append(entry)
+        key = _nameless(entry, entry["cause"] or entry["message"]), _nameless(entry, entry["remedy"])
+        alike.setdefault(key, []).append(entry)
     for (cause, remedy), entries in list(alike.items())[:BLOCKED_SHOWN]:
         more = f" and {len(entries) - 1} more" if len(entries) > 1 else ""
         lines += _wrapped(f"{entries[0]['pod']}{more}: {cause}", first="  ", rest="    ")
@@ -191,6 +192,11 @@ def _pods(plan: Mapping[str, Any]) -> list[str]:
     if len(alike) > BLOCKED_SHOWN:
         lines.append(f"  and {len(alike) - BLOCKED_SHOWN} other causes: rollout_result.blocked has them all")
     return lines
+
+
+def _nameless(entry: Mapping[str, Any], text: str) -> str:
+    """The same for all pods that are alike: a pod's own name stands before it anyway."""
+    return text.replace(f"pod {entry['pod']}", "the pod").replace(entry["pod"], "the pod")
 
 
 def _duration(plan: Mapping[str, Any]) -> list[str]:

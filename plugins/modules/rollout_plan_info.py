@@ -16,7 +16,7 @@ description:
   - Reads an Auto Scaling group, its instances, the nodes of the cluster and the checkpoint of an unfinished run,
     refuses a group that cannot be rolled, and answers who would be replaced, in which waves and at which sizes.
   - With O(purpose=restore) it answers instead what would be put back after a run that is not to be finished.
-  - Changes nothing.
+  - Changes nothing; the only thing that it writes is O(plan_file).
 options:
   purpose:
     description: Whether the plan is that of a rollout, or that of giving an unfinished one up.

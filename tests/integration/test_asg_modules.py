@@ -254,9 +254,9 @@ class TestCapacity:
         assert "Auto Scaling group shared is being deleted (Delete in progress)" in answer["msg"]
 
 
-def switch(world: World, state: str, *processes: str, check: bool = False) -> dict[str, Any]:
+def switch(world: World, state: str, *processes: str, check: bool = False, diff: bool = False) -> dict[str, Any]:
     options = {"asg_name": "shared", "processes": list(processes), "state": state}
-    return world.module("evergreen.eks.asg_processes", options, check=check)
+    return world.module("evergreen.eks.asg_processes", options, check=check, diff=diff)
 
 
 class TestProcesses:
@@ -289,8 +289,11 @@ class TestProcesses:
         assert (changes(world), world.snapshot().groups["shared"].suspended) == ([], frozenset())
 
 
-def protect(world: World, state: str = "protected", check: bool = False, **options: Any) -> dict[str, Any]:
-    return world.module("evergreen.eks.asg_protection", {"asg_name": "shared", "state": state, **options}, check=check)
+def protect(
+    world: World, state: str = "protected", check: bool = False, diff: bool = False, **options: Any
+) -> dict[str, Any]:
+    arguments = {"asg_name": "shared", "state": state, **options}
+    return world.module("evergreen.eks.asg_protection", arguments, check=check, diff=diff)
 
 
 def protected(world: World) -> list[str]:
@@ -298,6 +301,34 @@ def protected(world: World) -> list[str]:
 
 
 class TestProtection:
+    def test_the_difference_is_the_same_whether_it_is_predicted_or_made(self, world: World) -> None:
+        """Of its processes, too."""
+        first, *others = members(world)
+        protect(world, instance_ids=[first])
+        world.actors.suspend("shared", "ScheduledActions")
+
+        foretold = [
+            protect(world, new_instances=True, check=True, diff=True),
+            switch(world, "suspended", "AZRebalance", check=True, diff=True),
+        ]
+        assert len(changes(world)) == 1
+        made = [
+            protect(world, new_instances=True, diff=True),
+            switch(world, "suspended", "AZRebalance", diff=True),
+        ]
+
+        assert [answer["diff"] for answer in foretold] == [answer["diff"] for answer in made]
+        assert [answer["diff"] for answer in made] == [
+            {
+                "before": {"protected_instances": [first], "protects_new_instances": False},
+                "after": {"protected_instances": [first, *others], "protects_new_instances": True},
+            },
+            {
+                "before": {"suspended": ["ScheduledActions"]},
+                "after": {"suspended": ["AZRebalance", "ScheduledActions"]},
+            },
+        ]
+
     def test_all_members_and_those_that_come(self, world: World) -> None:
         answer = protect(world, new_instances=True)
         world.actors.set_desired("shared", 4)

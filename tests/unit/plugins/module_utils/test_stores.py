@@ -181,3 +181,13 @@ def test_what_cannot_be_used_is_named_and_left(somewhere, opened: Opened, conten
     assert store.place in str(caught.value)
     with pytest.raises(CheckpointConflict):
         opened().save(a_checkpoint())
+
+
+def test_the_last_run_that_was_put_aside_is_found_until_the_next_begins_and_only_of_this_group(opened: Opened):
+    assert opened().former() is None
+    for group, run in (("shared", "20261120T000000-aaaaaa"), ("shared", "20261121T000000-bbbbbb"), ("shared.b", "3")):
+        store = opened(group)
+        store.save(a_checkpoint(run_id=run))
+        store.archive(run)
+    assert opened().former().run_id == "20261121T000000-bbbbbb"
+    assert opened("sha").former() is None
