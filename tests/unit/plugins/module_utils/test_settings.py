@@ -287,9 +287,11 @@ def test_groups_that_run_at_the_same_time_have_a_pace_of_their_own() -> None:
     assert read(parallel_groups=2).strategy == "host_pinned"
 
 
-def test_a_relative_state_directory_is_meant_from_where_the_playbook_was_started() -> None:
-    assert read("/home/ann/project", state_dir="state").common["state_dir"] == "/home/ann/project/state"
-    assert read("/home/ann/project", state_dir="/var/lib/rollouts").common["state_dir"] == "/var/lib/rollouts"
+@pytest.mark.parametrize("name", ["state_dir", "plan_file"])
+def test_a_relative_place_is_meant_from_where_the_playbook_was_started(name: str) -> None:
+    assert read("/home/ann/project", **{name: "state"}).common[name] == "/home/ann/project/state"
+    assert read("/home/ann/project", **{name: "/var/lib/rollouts"}).common[name] == "/var/lib/rollouts"
+    assert read("/home/ann/project", **{name: ""}).common[name] == ""
 
 
 def test_a_file_store_in_awx_needs_a_directory_that_outlives_the_job() -> None:
