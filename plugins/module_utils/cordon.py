@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from ansible_collections.evergreen.eks.plugins.module_utils import node_events
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import (
     EvergreenError,
@@ -33,6 +34,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.marks import (
     send,
     settle,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.node_events import NodeEvents
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
     EXCLUDE_FROM_LOAD_BALANCERS,
     MARKS,
@@ -86,14 +88,18 @@ def settle_nodes(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, 
         else lambda node: decide_marked(node, wish, params["run_id"] or "", client.time.timestamp())
     )
     results = {instance_id: _absent(instance_id) for instance_id in chosen.without_node}
-    work = Work(client, call, decide, results)
-    if state == "cordoned" and params["asg_name"]:
-        # Each cordon is decided on a look and sent once: one that is repeated would come too late for what was seen.
-        work.client = client.once
-        floor = ReadyFloor(aws, client, params["asg_name"], params["min_ready"])
-        keep_floor(work, chosen.nodes, floor, timeout=params["timeout"], interval=params["poll_seconds"])
-    else:
-        work.all_at_once(chosen.nodes)
+    events = NodeEvents(client if params["node_events"] else None, call)
+    work = Work(client, call, decide, results, events)
+    try:
+        if state == "cordoned" and params["asg_name"]:
+            # Each cordon is decided on a look and sent once: repeated it would come too late for what was seen.
+            work.client = client.once
+            floor = ReadyFloor(aws, client, params["asg_name"], params["min_ready"])
+            keep_floor(work, chosen.nodes, floor, timeout=params["timeout"], interval=params["poll_seconds"])
+        else:
+            work.all_at_once(chosen.nodes)
+    finally:
+        events.close()
     return outcome(results, chosen.without_node)
 
 
@@ -145,8 +151,16 @@ def choose(
 class Work:
     """The Nodes' changes as they happen: decided, sent, told to the journal, and kept as results by name."""
 
-    def __init__(self, client: KubernetesClient, call: Call, decide: Decide, results: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        client: KubernetesClient,
+        call: Call,
+        decide: Decide,
+        results: dict[str, Any],
+        events: NodeEvents | None = None,
+    ) -> None:
         self.client = client
+        self.events = events or NodeEvents(None, call)
         self.call = call
         self.decide = decide
         self.results = results
@@ -175,6 +189,8 @@ class Work:
         }
         if change.changed:
             tell(self.call.journal, change)
+            if change.cordons:
+                self.events.tell(node_events.CORDONED, change.node, _announcement(self.call.journal))
 
     def failed(self, error: BaseException) -> BaseException:
         """The error, with what has been done so far."""
@@ -333,6 +349,12 @@ def _stopped(node: Node, view: FloorView) -> dict[str, Any]:
 
 def _absent(name: str) -> dict[str, Any]:
     return {"instance_id": name, "changed": False, "reason": "no_node", "before": {}, "after": {}, "kept": []}
+
+
+def _announcement(journal: Journal) -> str:
+    """What an Event on the Node says of its cordon."""
+    run = f" by run {journal.run}{f', {journal.place}' if journal.place else ''}" if journal.run else ""
+    return f"Cordoned{run}: no new pods are scheduled here, as the node is to be drained"
 
 
 def tell(journal: Journal, change: Change) -> None:

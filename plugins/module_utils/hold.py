@@ -109,6 +109,13 @@ class Hold:
             raise LockLost(record.lost)
         return record
 
+    def certain(self) -> bool:
+        """Whether the lock is held for certain at this moment."""
+        try:
+            return self.record().fresh(self._now())
+        except LockLost:
+            return False
+
     def check(self, clock: Any, journal: Any) -> None:
         """Return when the lock is held for certain; wait while it could not be renewed. Raises LockLost."""
         give_up = clock.now() + self._patience

@@ -15,6 +15,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Invali
 SCHEMA = 2
 ABOUT_VARIABLE = "EVERGREEN_ABOUT"
 QUIET_VARIABLE = "EVERGREEN_QUIET"
+# The file that whoever shows the progress of this very task reads; set by its action.
+SCREEN_VARIABLE = "EVERGREEN_SCREEN"
 # The fields of every event; a wave's events also have WAVE_FIELDS.
 COMMON_FIELDS = ("time", "schema", "kind", "module", "run", "group", "stage")
 WAVE_FIELDS = ("wave", "waves")
@@ -190,6 +193,7 @@ class Journal:
         self._files: dict[str, int] = {}
         self._once: dict[str, Any] = {}
         self._early: list[dict[str, Any]] = []
+        self._screens: set[str] = set()
         self._guard = threading.Lock()
         self.told_at = -math.inf  # when somebody was told something last, in the clock's seconds
         if path:
@@ -198,9 +202,13 @@ class Journal:
     @classmethod
     def of(cls, module: Any, clock: Any) -> Journal:
         """The journal that the options of an AnsibleModule name; none in check mode."""
-        path = None if module.check_mode else module.params.get("journal")
         secrets = getattr(module, "no_log_values", ())
-        return cls(path, clock, secrets=secrets, module=module._name, **context_of(module.params))
+        context = {"module": module._name, **context_of(module.params)}
+        if module.check_mode:
+            return cls(None, clock, **context)
+        journal = cls(module.params.get("journal"), clock, secrets=secrets, **context)
+        journal._show_on(os.environ.get(SCREEN_VARIABLE))
+        return journal
 
     def also(self, path: str) -> None:
         """Append to this file as well, from now on and what was written until now. Raises InvalidInput where it cannot
@@ -220,16 +228,34 @@ class Journal:
         self._early.clear()
         self._files[path] = file
 
+    def _show_on(self, path: str | None) -> None:
+        """Write a copy for whoever shows it, where that can be done."""
+        if path and path not in self._files:
+            with suppress(OSError):
+                self._files[path] = os.open(path, os.O_WRONLY | os.O_APPEND)
+                self._screens.add(path)
+
     def about(self, **context: Any) -> None:
         """These fields are those of all events from now on."""
         self._context |= context
+
+    @property
+    def run(self) -> str:
+        """The id of the run that the events are about, "" for none."""
+        return self._context.get("run", "")
+
+    @property
+    def place(self) -> str:
+        """C(wave 2 of 5), "" outside of waves."""
+        number, of = (self._context.get(name) for name in WAVE_FIELDS)
+        return f"wave {number} of {of}" if number and of else ""
 
     def write(self, kind: str, **fields: Any) -> None:
         """Append one event. ``text``, where given, is what a person sees while the module runs."""
         if fields.get("text"):
             self.told_at = self._clock.now()
         event = {"time": self._clock.timestamp(), "schema": SCHEMA, "kind": kind, **self._context, **fields}
-        if len(self._files) < 2 and len(self._early) < EARLY_EVENTS:
+        if self._files.keys() <= self._screens and len(self._early) < EARLY_EVENTS:
             self._early.append(event)
         for path, file in list(self._files.items()):
             if not self._append(path, file, event):

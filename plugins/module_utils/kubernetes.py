@@ -255,6 +255,12 @@ class KubernetesClient:
     def create(self, path: str, body: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         return self._request("POST", path, query=_dry(dry_run), body=body)
 
+    def announce(self, path: str, body: dict[str, Any]) -> None:
+        """Create what only tells others something, such as an Event: sent once, and not by a run whose lock is not
+        certain at this moment. Raises KubernetesError; AwsError when it is AWS that refuses the credentials."""
+        if self._call.may_announce():
+            _parsed(self._send_authorized("POST", path, {}, body, "application/json"), self.host)
+
     def replace(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return self._request("PUT", path, body=body)
 

@@ -192,6 +192,10 @@ class Call:
         self.before_look()
         self.lifeline.check()
 
+    def may_announce(self) -> bool:
+        """Whether others may be told of our doings now: they are ours as far as anybody knows. Waits for nothing."""
+        return not self.check_mode and self.lifeline.controller.alive() and (self.hold is None or self.hold.certain())
+
     def before_look(self) -> None:
         """The same before a look that a change will rest on: had the change to wait, the look would have become old."""
         if self.hold and not self.check_mode:

@@ -98,6 +98,12 @@ options:
       - Only used with O(asg_name).
     type: float
     default: 900.0
+  node_events:
+    description:
+      - Whether an Event C(EvergreenCordoned) on each Node that is cordoned tells others, in namespace C(default). That
+        takes the verb create on events there; without it there is a warning.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - evergreen.eks._attributes
   - evergreen.eks._attributes.progress
@@ -115,7 +121,8 @@ attributes:
   idempotent:
     support: full
 notes:
-  - "Needs the Kubernetes verbs C(list), C(get) and C(patch) on C(nodes)."
+  - "Needs the Kubernetes verbs C(list), C(get) and C(patch) on C(nodes), and C(create) on C(events) in namespace
+    C(default) with O(node_events)."
   - "Needs the IAM actions C(autoscaling:DescribeAutoScalingGroups) with O(asg_name), and C(eks:DescribeCluster) with
     O(cluster_name)."
   - A change is bound to the node as it was read (C(resourceVersion)); where somebody else was faster it is decided
@@ -245,6 +252,7 @@ def main() -> None:
                 asg_name={"type": "str"},
                 min_ready={"type": "int"},
                 timeout={"type": "float", "default": 900.0},
+                node_events={"type": "bool", "default": False},
             )
         ),
         mutually_exclusive=[("nodes", "instance_ids")],

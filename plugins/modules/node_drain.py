@@ -93,6 +93,13 @@ options:
     description:
       - While fewer members of O(asg_name) than this are Ready and schedulable, no further eviction is sent.
     type: int
+  node_events:
+    description:
+      - Whether Events on the Nodes tell others, C(EvergreenDraining), C(EvergreenDrained) and, where pods have been in
+        the way for half a minute, C(EvergreenBlocked), in namespace C(default). That takes the verb create on events
+        there; without it there is a warning.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - evergreen.eks._attributes
   - evergreen.eks._attributes.progress
@@ -120,6 +127,7 @@ notes:
     allow them. C(list) and C(watch) on C(volumeattachments.storage.k8s.io) tell which volumes are attached, C(get) on
     C(persistentvolumeclaims) which of them are those of pods that stay. Without these verbs the module works, tries
     more, says less, and does not wait for volumes."
+  - "With O(node_events) needs the RBAC verb C(create) on C(events) in namespace C(default)."
   - "With O(escalation) needs the RBAC verbs C(delete) on C(pods) and C(patch) on C(nodes), too, and C(list) on
     C(poddisruptionbudgets.policy), without which no step with C(budgets=keep) is taken."
   - "Needs the IAM action C(autoscaling:DescribeAutoScalingGroups) for O(asg_name). With C(ec2:DescribeInstances) it

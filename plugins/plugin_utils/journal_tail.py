@@ -9,20 +9,24 @@ from __future__ import annotations
 import json
 import os
 import threading
-from typing import Callable
+import time
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from ansible_collections.evergreen.eks.plugins.plugin_utils.progress_lines import Line, Lines
 
 
 class JournalTail(threading.Thread):
-    """Hands each event that is appended to a journal while the context lasts to ``show``, as one line of text.
+    """Hands what is appended to a journal while the context lasts to ``show``, as lines of text.
 
     It begins at the present end of the file, which need not exist yet, and looks once more when the context ends, so
     that nothing is lost and nothing is shown twice. A line that is still being written is left until it is complete.
     """
 
-    def __init__(self, path: str, group: str, show: Callable[[str], None], interval: float = 0.5) -> None:
+    def __init__(self, path: str, lines: Lines, show: Callable[[Line], None], interval: float = 0.25) -> None:
         super().__init__(name="evergreen-journal", daemon=True)
         self._path = path
-        self._group = group
+        self._lines = lines
         self._show = show
         self._interval = interval
         self._position = os.path.getsize(path) if os.path.exists(path) else 0
@@ -40,14 +44,17 @@ class JournalTail(threading.Thread):
         last_look = False
         while not last_look:
             last_look = self._ended.wait(self._interval)
-            self.look()
+            self.look(last=last_look)
 
-    def look(self) -> None:
-        """Show the complete lines that have been added since the last look."""
+    def look(self, *, last: bool = False) -> None:
+        """Take in the complete lines that have been added since the last look, and show what is due."""
+        now = time.monotonic()
         for line in self._complete_lines():
-            text = as_line(line, self._group)
-            if text:
-                self._show(text)
+            event = as_event(line)
+            if event:
+                self._lines.take(event, now)
+        for shown in self._lines.due(now, last=last):
+            self._show(shown)
 
     def _complete_lines(self) -> list[bytes]:
         try:
@@ -60,14 +67,10 @@ class JournalTail(threading.Thread):
         return complete.split(b"\n")
 
 
-def as_line(event_line: bytes, group: str) -> str | None:
-    """The line to show for a line of a journal: time of day (UTC), node group, text. None for events without text."""
+def as_event(line: bytes) -> Mapping[str, Any] | None:
+    """The event of a line of a journal, None for what is none."""
     try:
-        event = json.loads(event_line)
-        words = "".join(letter if letter.isprintable() else " " for letter in str(event["text"])).split()
-    except (ValueError, KeyError, TypeError):
+        event = json.loads(line)
+    except ValueError:
         return None
-    if not words:
-        return None
-    time_of_day = str(event.get("time", "")).partition("T")[2]
-    return " ".join(part for part in ("  ", time_of_day, f"[{event.get('group') or group}]", *words) if part)
+    return event if isinstance(event, dict) else None

@@ -12,10 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ansible import constants
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.display import Display
 
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import QUIET_VARIABLE, SCREEN_VARIABLE
 from ansible_collections.evergreen.eks.plugins.plugin_utils.journal_tail import JournalTail
 from ansible_collections.evergreen.eks.plugins.plugin_utils.module_action import ModuleAction
+from ansible_collections.evergreen.eks.plugins.plugin_utils.progress_lines import Line, Lines
 
 display = Display()
 
@@ -34,30 +38,34 @@ class ProgressAction(ModuleAction):
 
     @contextmanager
     def _progress_shown(self, arguments: dict[str, Any], variables: dict[str, Any]) -> Iterator[None]:
-        """While this lasts, what the module appends to its journal appears on standard error.
+        """While this lasts, what the module tells appears on standard error.
 
         Not for no_log tasks, which must stay silent, and not for background tasks, which outlive us. Standard output
-        belongs to callbacks: it may be JSON.
+        belongs to callbacks: it may be JSON. The module writes a copy of its events for us alone: others may share the
+        journal that the task names, and what they tell is shown by their own tasks.
         """
         if not self.runs_here() or self._task.no_log or self._task.async_val:
             yield
             return
-        with self._journal(arguments) as path:
-            arguments["journal"] = path
-            group = str(arguments.get("asg_name") or variables.get("inventory_hostname", ""))
-            with JournalTail(path, group, show=lambda line: display.display(line, stderr=True)):
-                yield
-
-    @contextmanager
-    def _journal(self, arguments: dict[str, Any]) -> Iterator[str]:
-        """The absolute path of the journal that the task names, or of one that lasts as long as the task."""
-        if arguments.get("journal"):
-            # Relative to the playbook's folder, where the module itself would look for it.
-            yield os.path.join(self._loader.get_basedir(), os.path.expanduser(arguments["journal"]))
-            return
+        group = str(arguments.get("asg_name") or variables.get("inventory_hostname", ""))
         handle, path = tempfile.mkstemp(prefix="evergreen-", suffix=".jsonl")
         os.close(handle)
+        os.environ[SCREEN_VARIABLE] = path  # this is a forked worker, and the module's process inherits it
         try:
-            yield path
+            with JournalTail(path, Lines(group, quiet=self._quiet(arguments)), show):
+                yield
         finally:
+            del os.environ[SCREEN_VARIABLE]
             os.unlink(path)
+
+    def _quiet(self, arguments: dict[str, Any]) -> bool:
+        """Whether only warnings, what blocks, and ends are to be shown, by the module's option or its variable."""
+        environment: dict[str, Any] = {}
+        self._compute_environment_string(environment)
+        asked = arguments.get("quiet", environment.get(QUIET_VARIABLE, os.environ.get(QUIET_VARIABLE)))
+        return bool(asked) and boolean(asked, strict=False)
+
+
+def show(line: Line) -> None:
+    """Whether colours are shown is up to Ansible: terminals, C(NO_COLOR), its own settings."""
+    display.display(line.text, color=getattr(constants, line.colour) if line.colour else None, stderr=True)

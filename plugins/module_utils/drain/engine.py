@@ -53,6 +53,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.watch import Judged, PodWatch, list_judged
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
+from ansible_collections.evergreen.eks.plugins.module_utils.node_events import NodeEvents
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorView, ReadyFloor, get_node
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Clock, Deadline
 
@@ -141,11 +142,12 @@ class Drain:
         instances: InstanceStates,
         floor: ReadyFloor | None,
         call: Call,
+        events: NodeEvents | None = None,
     ) -> None:
         # Whatever is read here is read again soon, and nothing waits behind a request that is being repeated.
         self._request, self._plan, self._client, self._call = request, plan, client.briefly, call
         self._clock, self._instances = call.clock, instances
-        self._report = Report(plan, call)
+        self._report = Report(plan, call, events)
         self._inbox: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
         self._waiting = deque(plan.drains)
         self._courses: list[Course] = []

@@ -52,6 +52,7 @@ class Request:
     dead_node_timeout: float
     on_timeout: str
     steps: tuple[Step, ...]
+    node_events: bool = False
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Request:
@@ -90,6 +91,7 @@ class Request:
             dead_node_timeout=params["dead_node_timeout"],
             on_timeout=params["on_timeout"],
             steps=read_steps(params["on_timeout"], params["escalation"]),
+            node_events=params.get("node_events", False),
         )
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.evergreen.eks.plugins.module_utils.drain.blocks import Blocks
+from ansible_collections.evergreen.eks.plugins.module_utils import node_events
+from ansible_collections.evergreen.eks.plugins.module_utils.drain.blocks import Blocks, Pair, named
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.diagnosis import Diagnosis
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.node import Departure, NodeDrain
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import NOT_CORDONED, REFUSED, Plan
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.waits import WAITING
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.journal import DRAINING, NOT_DRAINED
+from ansible_collections.evergreen.eks.plugins.module_utils.node_events import NodeEvents
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorView, instance_and_node
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import (
     HEARTBEAT_SECONDS,
@@ -49,8 +51,9 @@ REMEDIES = {
 class Report:
     """Collects how each node ended, and writes the journal."""
 
-    def __init__(self, plan: Plan, call: Call) -> None:
+    def __init__(self, plan: Plan, call: Call, events: NodeEvents | None = None) -> None:
         self._plan, self._call = plan, call
+        self._events = events or NodeEvents(None, call)
         self._begun: dict[str, float] = {}
         self._outcomes: dict[str, str] = {}  # UID -> the last that was told of a pod that is waited for
         self._ended: dict[str, tuple[str, float]] = {}
@@ -73,6 +76,8 @@ class Report:
     def taken_in_hand(self, drain: NodeDrain, now: float) -> None:
         self._begun[drain.node.name] = now
         self._stage(drain, DRAINING, pods=len(drain.leaving))
+        text = f"{counted(len(drain.leaving), 'pod')} are to leave, within their disruption budgets"
+        self._events.tell(node_events.DRAINING, drain.node, text)
 
     def blocked(self, drain: NodeDrain, departure: Departure) -> None:
         self._blocks.met(drain, departure)
@@ -147,12 +152,15 @@ class Report:
             self._write("volumes_pending", volumes_pending(drain.volumes), **_where(drain), volumes=drain.volumes)
         facts = {"pods": len(drain.evicted), "seconds": round(seconds), "reason": reason, "text": text}
         self._stage(drain, DRAINED if drained else NOT_DRAINED, **facts, **self._so_far())
+        if reason == DRAINED:
+            self._events.tell(node_events.DRAINED, drain.node, f"{pods} were evicted in {seconds:.0f} s")
 
     def heartbeat(self, drains: Sequence[NodeDrain]) -> None:
         """Who has been in the way for a while; and now and then, when nothing else is told, how much is left."""
         for drain in drains:
             self.waited(drain)
-        self._blocks.look(drains)
+        for pairs in self._blocks.look(drains):
+            self._announce(pairs)
         clock, journal = self._call.clock, self._call.journal
         if clock.now() - max(journal.told_at, self._heartbeat_at) < HEARTBEAT_SECONDS:
             return
@@ -167,6 +175,15 @@ class Report:
         estimate = {} if left is None else {"seconds_left": round(left)}
         text = ", ".join(part for part in parts if part)
         self._write("progress", text, **far, pods=self._pods, blocked=blocked, **estimate)
+
+    def _announce(self, pairs: Sequence[Pair]) -> None:
+        """On each Node: which of its pods are in the way, and why."""
+        for drain in dict.fromkeys(drain for drain, _departure in pairs):
+            mine = [(each, departure) for each, departure in pairs if each is drain]
+            first = mine[0][1]
+            diagnosis = first.diagnosis if first.explained else None
+            why = f"{diagnosis.cause}; {diagnosis.remedy}" if diagnosis else first.brief("")["message"]
+            self._events.tell(node_events.BLOCKED, drain.node, f"{named(mine)} cannot leave: {why}")
 
     def _waits(self, drains: Sequence[NodeDrain], leaving: Sequence[tuple[NodeDrain, Departure]]) -> list[str]:
         """What is waited for besides pods that are blocked."""

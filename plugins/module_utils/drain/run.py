@@ -21,6 +21,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Re
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.rehearsal import rehearse
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.report import Report, carried, failure, warnings_of
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.node_events import NodeEvents
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import ReadyFloor
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
@@ -49,6 +50,7 @@ DRAIN_OPTIONS: dict[str, Any] = {
     "grace_period": {"type": "int"},
     "asg_name": {"type": "str"},
     "min_ready": {"type": "int"},
+    "node_events": {"type": "bool", "default": False},
 }
 
 
@@ -71,8 +73,12 @@ def drain_nodes(request: Request, aws: Aws, client: KubernetesClient, call: Call
         aws = aws.briefly
         floor = ReadyFloor(aws, client.briefly, request.asg_name, request.min_ready) if request.asg_name else None
         instances = InstanceStates(aws, call.clock, request.poll_seconds)
-        drain = Drain(request, plan, client, instances, floor, call)
-        nodes, changed = drain.run(), drain.changed
+        events = NodeEvents(client if request.node_events else None, call)
+        drain = Drain(request, plan, client, instances, floor, call, events)
+        try:
+            nodes, changed = drain.run(), drain.changed
+        finally:
+            events.close()
         warnings = drain.warnings + warnings_of(nodes)
         passed_on = carried(nodes) if request.on_timeout == CARRY else []
         error = failure(nodes, changed, passed_on)

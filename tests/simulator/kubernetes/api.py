@@ -32,7 +32,7 @@ from simulator.kubernetes.eviction import Evictions
 from simulator.kubernetes.patches import apply_patch
 from simulator.kubernetes.queries import Listing, Selection, Watch, list_objects
 from simulator.kubernetes.registry import Registry
-from simulator.kubernetes.resources import BY_PATH, NAMESPACES, PODS, Resource
+from simulator.kubernetes.resources import BY_PATH, EVENTS, NAMESPACES, PODS, Resource
 from simulator.kubernetes.scale import change_scale, scale_of
 from simulator.kubernetes.store import Store, Stored, to_json
 from simulator.record import NOTHING, Call, Effect, Failure, Faults, Record
@@ -210,7 +210,7 @@ class ApiServer:
             service="kubernetes",
             operation=f"{method} {target.operation if target else request.path}",
             target=target.label if target else "",
-            mutating=request.method != "GET" and (target is None or target.resource is not REVIEWS),
+            mutating=request.method != "GET" and (target is None or target.resource not in (REVIEWS, EVENTS)),
             dry_run=_is_dry_run(request),
             params={"query": request.query, "body": body},
         )

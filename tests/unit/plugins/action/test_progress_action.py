@@ -9,8 +9,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -25,18 +27,19 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 COMMANDS = ("resume_command", "restore_command")
-OPTIONS = ("journal", *COMMANDS, "operator", "awx_job_id", "cluster_name", "asg_name", "secret")
+OPTIONS = ("journal", "quiet", *COMMANDS, "operator", "awx_job_id", "cluster_name", "asg_name", "secret")
 SPEC = {**{name: {"type": "str"} for name in OPTIONS}, "state": {"type": "dict"}}
 
 def main():
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    if module.params["journal"]:
-        with open(module.params["journal"], "a") as journal:
-            for text in ("started", "half way"):
-                event = {"time": "2026-11-21T01:02:03Z", "kind": "progress", "text": text}
+    for path in filter(None, (module.params["journal"], os.environ.get("EVERGREEN_SCREEN"))):
+        with open(path, "a") as journal:
+            for kind, text in (("resettled", "started"), ("pods_blocked", "half way")):
+                event = {"time": "2026-11-21T01:02:03Z", "kind": kind, "text": text}
                 journal.write(json.dumps(event) + chr(10))
     answer = {name: value for name, value in module.params.items() if name != "secret"}
-    module.exit_json(controller=os.environ.get("EVERGREEN_CONTROLLER"), parent=os.getppid(), **answer)
+    seen = {"controller": os.environ.get("EVERGREEN_CONTROLLER"), "screen": os.environ.get("EVERGREEN_SCREEN")}
+    module.exit_json(**seen, parent=os.getppid(), **answer)
 
 if __name__ == "__main__":
     main()
@@ -70,7 +73,13 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(collections: Path, tmp_path: Path):
     """Run one task as ansible-playbook does, with keywords for the task and arguments for the command."""
 
-    def run_task(module: str, options: dict[str, Any], *arguments: str, **keywords: Any) -> Outcome:
+    def run_task(
+        module: str,
+        options: dict[str, Any],
+        *arguments: str,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        **keywords: Any,
+    ) -> Outcome:
         play = {
             "hosts": "localhost",
             "gather_facts": False,
@@ -95,6 +104,7 @@ def run(collections: Path, tmp_path: Path):
             "ANSIBLE_HOME": str(tmp_path / "ansible"),
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
+            **settings,
         }
         command = [str(Path(sys.executable).parent / "ansible-playbook"), str(playbook), *arguments]
         process = subprocess.Popen(
@@ -117,7 +127,7 @@ def test_progress_appears_on_standard_error_while_the_module_works(run) -> None:
 
     assert lines_shown(outcome) == ["   01:02:03Z [shared] started", "   01:02:03Z [shared] half way"]
     assert "half way" not in outcome.stdout
-    assert not Path(outcome.answer["journal"]).exists(), "the journal of one task is temporary"
+    assert not Path(outcome.answer["screen"]).exists(), "what is written for the screen is temporary"
 
 
 def test_a_named_journal_is_kept_and_only_what_is_new_in_it_is_shown(run, tmp_path: Path) -> None:
@@ -130,6 +140,37 @@ def test_a_named_journal_is_kept_and_only_what_is_new_in_it_is_shown(run, tmp_pa
         == ["   01:02:03Z [localhost] started", "   01:02:03Z [localhost] half way"]
     )
     assert len((tmp_path / "shared.jsonl").read_text(encoding="utf-8").splitlines()) == 4
+
+
+def test_what_others_write_into_the_same_journal_is_shown_by_their_own_tasks_only(run, tmp_path: Path) -> None:
+    outcome = run("node_ready", {"journal": "shared.jsonl", "asg_name": "{{ item }}"}, loop=["istio", "shared"])
+
+    assert lines_shown(outcome) == [
+        f"   01:02:03Z [{group}] {text}" for group in ("istio", "shared") for text in ("started", "half way")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "keywords"),
+    [({"quiet": True}, {}), ({}, {"environment": {"EVERGREEN_QUIET": "{{ 'yes' }}"}})],
+)
+def test_where_people_want_it_quiet_only_what_matters_is_shown(run, options: dict, keywords: dict) -> None:
+    outcome = run("node_drain", {"asg_name": "shared", **options}, **keywords)
+
+    assert lines_shown(outcome) == ["   01:02:03Z [shared] half way"]
+
+
+@pytest.mark.parametrize(("setting", "colour"), [({"ANSIBLE_FORCE_COLOR": "1"}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_are_shown_where_ansible_shows_them(run, setting: dict[str, str], colour: bool) -> None:
+    outcome = run("node_drain", {"asg_name": "shared"}, settings=setting)
+
+    assert ("\x1b[" in "".join(lines_shown(outcome))) is colour
+
+
+def test_standard_output_stays_what_a_callback_makes_of_it(run) -> None:
+    outcome = run("node_drain", {"asg_name": "shared"}, settings={"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.tree"})
+
+    assert len(lines_shown(outcome)) == 2 and "01:02:03Z" not in outcome.stdout
 
 
 def test_a_task_with_no_log_stays_silent(run) -> None:

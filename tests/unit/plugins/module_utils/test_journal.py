@@ -111,8 +111,10 @@ def test_what_people_are_told_is_remembered_by_its_moment() -> None:
 # ---- the files
 
 
-def test_a_file_that_is_known_later_gets_what_was_before(tmp_path: Path) -> None:
-    journal = Journal(str(tmp_path / "screen.jsonl"), FakeClock(), module="rollout_state", run="")
+def test_a_file_that_is_known_later_gets_what_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "screen.jsonl").touch()
+    monkeypatch.setenv("EVERGREEN_SCREEN", str(tmp_path / "screen.jsonl"))
+    journal = Journal.of(SimpleNamespace(params={}, check_mode=False, _name="rollout_state"), FakeClock())
     journal.write("swept", instances=["i-1"])
     journal.about(run="r-1")
     journal.also(str(tmp_path / "own.jsonl"))
