@@ -57,8 +57,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call,
 PARALLEL_WRITES = 16
 # What people are told of the keys that this collection itself puts on Nodes: taken off, put on.
 IN_WORDS = {
-    SCALE_DOWN_DISABLED: ("autoscaler may remove it again", "kept from the autoscaler"),
-    EXCLUDE_FROM_LOAD_BALANCERS: ("load balancers may use it again", "kept from load balancers"),
+    SCALE_DOWN_DISABLED: ("free for the autoscaler again", "kept from the autoscaler"),
+    EXCLUDE_FROM_LOAD_BALANCERS: ("free for load balancers again", "kept from load balancers"),
 }
 
 Decide = Callable[[Node], Change]

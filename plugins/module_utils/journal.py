@@ -297,7 +297,7 @@ def context_of(params: Mapping[str, Any]) -> dict[str, Any]:
         "group": about.get("group") or params.get("asg_name") or "",
         "stage": about.get("stage") or "",
     }
-    return {**context, **{name: about[name] for name in WAVE_FIELDS if about.get(name)}}
+    return {**context, **{name: about[name] for name in WAVE_FIELDS if about.get("wave") and about.get(name)}}
 
 
 def short_name(node: str) -> str:

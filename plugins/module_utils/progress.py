@@ -14,6 +14,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
 
 HEARTBEAT_SECONDS = 30.0
+FIRST_SECONDS = 5.0  # most waits are over by then, and need no words
 BAR_WIDTH = 10
 
 Look = TypeVar("Look")
@@ -53,18 +54,20 @@ def bar_line(done: int, total: int, left: float | None, more: str = "") -> str:
 
 
 class Heartbeat:
-    """Lines of a wait in which nothing moves: what it waits for at once, then each time `every` seconds have passed in
-    which nobody was told anything."""
+    """Lines of a wait in which nothing moves: what it waits for, after a moment, and then whenever nobody was told
+    anything for `every` seconds. Who does not answer is told of at once."""
 
     def __init__(self, call: Call, every: float = HEARTBEAT_SECONDS) -> None:
         self._call = call
         self._every = every
         self._beaten = False
+        self._began = call.clock.now()
         self._first: Optional[tuple[float, int]] = None  # when the wait was first told of, and what was done then
 
     def due(self) -> bool:
         """Whether the next line may be written: asked before something costly is read for it."""
-        return not self._beaten or self._call.clock.now() - self._call.journal.told_at >= self._every
+        least = self._every if self._beaten else min(self._every, FIRST_SECONDS)
+        return self._call.clock.now() - max(self._began, self._call.journal.told_at) >= least
 
     def beat(self, told: Union[str, Stand]) -> None:
         """Write what is waited for, unless something was said only a moment ago."""
@@ -86,7 +89,7 @@ class Heartbeat:
 
     def trouble(self, message: str, **fields: Any) -> None:
         """Write that somebody does not answer, unless something was said only a moment ago."""
-        if self.due():
+        if self.due() or not self._beaten:
             text = f"no answer for now, trying on: {message}"
             self._call.journal.write("trouble", text=text, trouble=message, **fields)
             self._beaten = True
@@ -126,13 +129,12 @@ def wait_patiently(
 
     def tell(attempted: tuple[Optional[Look], Optional[EvergreenError]]) -> None:
         seen, error = attempted
-        if not heartbeat.due():
+        if error:
+            heartbeat.trouble(error.message)
+        if error or not heartbeat.due():
             return
         try:
-            if error:
-                heartbeat.trouble(error.message)
-            else:
-                heartbeat.beat(describe(seen))
+            heartbeat.beat(describe(seen))
         except EvergreenError as trouble:
             # Something more was to be read only to be told: that ends no wait.
             if not getattr(trouble, "transient", False):

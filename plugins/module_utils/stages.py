@@ -225,9 +225,8 @@ def cordon(rollout: Rollout, number: int) -> dict[str, Any]:
     _reached(rollout, checkpoint, victims, "cordon")
     rollout.save(checkpoint, scene)
     newcomers = _unmarked_newcomers(checkpoint, scene)
-    tell_newcomers(
-        rollout.call.journal, [host for host in scene.counting if host.instance_id in newcomers], scene.nodes
-    )
+    arrived = [host for host in scene.counting if host.instance_id in newcomers]
+    tell_newcomers(rollout.call.journal, arrived, scene.nodes, rollout.call.clock.timestamp())
     too_many = checkpoint.is_surplus(wave)
     return {
         "changed": True,

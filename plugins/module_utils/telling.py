@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group
 from ansible_collections.evergreen.eks.plugins.module_utils.journal import LAUNCHED, READY, Journal
@@ -38,13 +39,20 @@ def tell_floor(journal: Journal, view: FloorView) -> None:
     tell_capacity(journal, view.group, view.ready_schedulable, view.min_ready)
 
 
-def tell_newcomers(journal: Journal, hosts: Iterable[Host], nodes: Mapping[str, Node]) -> None:
-    """When exactly each of these was launched, and its node got Ready: whoever waited for it saw that later, or not."""
+def tell_newcomers(journal: Journal, hosts: Iterable[Host], nodes: Mapping[str, Node], now: str) -> None:
+    """When exactly each of these was launched, and its node got Ready: whoever waited for it saw that later, or not.
+
+    Moments are those of AWS and Kubernetes; one that is ahead of C(now), of our own clock, tells nothing.
+    """
     for host in hosts:
         node = nodes[host.instance_id]
         where = {"node": node.name, "instance": host.instance_id, "old": False, "zone": host.zone}
         ready_at = parse_timestamp(node.ready_since)
         took = {"seconds": round((ready_at - host.launched).total_seconds())} if ready_at and host.launched else {}
-        if host.launched:
-            journal.write("node_stage", to=LAUNCHED, at=timestamp_of(host.launched), **where)
-        journal.write("node_stage", to=READY, at=node.ready_since, **took, **where)
+        journal.write("node_stage", to=LAUNCHED, **_at(host.launched, now), **where)
+        journal.write("node_stage", to=READY, **_at(ready_at, now), **took, **where)
+
+
+def _at(moment: Optional[datetime], now: str) -> dict[str, str]:
+    text = timestamp_of(moment) if moment else ""
+    return {"at": text} if text and text <= now else {}

@@ -111,7 +111,7 @@ def line_of(events: list[Mapping[str, Any]], group: str = "") -> Line:
 
 def told_together(events: list[Mapping[str, Any]]) -> str:
     """C(12 nodes drained: ip-10-20-0-4, ip-10-20-0-5 and 10 more)."""
-    names = list(dict.fromkeys(subject(event) for event in events))
+    names = sorted({subject(event) for event in events})
     texts = {words(event["text"]) for event in events}
     what = texts.pop() if len(texts) == 1 else str(events[0].get("to", "")).replace("_", " ")
     things = "nodes" if all(event.get("node") for event in events) else "instances"

@@ -37,7 +37,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call,
 
 NAMED = 5
 # What is told of an instance that has come to be where it is to be: the stage in the journal, and the words.
-ARRIVED = {"healthy": (SERVING, "gets traffic"), "gone": (DEREGISTERED, "out of its load balancers")}
+ARRIVED = {"healthy": (SERVING, "gets traffic"), "gone": (DEREGISTERED, "out of load balancers")}
 
 
 class Work:

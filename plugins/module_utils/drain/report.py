@@ -69,14 +69,16 @@ class Report:
         pods, count = self._left(), len(self._plan.drains)
         self._pods = pods
         if count:
-            text = f"draining {counted(count, 'node')}, {counted(pods, 'pod')} are to leave"
             names = [drain.node.name for drain in self._plan.drains]
-            self._call.journal.write("drain_begun", text=text, nodes=names, pods=pods)
+            where = _where(self._plan.drains[0]) if count == 1 else {}
+            what = "draining" if count == 1 else f"draining {count} nodes"
+            text = f"{what}, {counted(pods, 'pod')} to leave"
+            self._call.journal.write("drain_begun", text=text, nodes=names, pods=pods, **where)
 
     def taken_in_hand(self, drain: NodeDrain, now: float) -> None:
         self._begun[drain.node.name] = now
         self._stage(drain, DRAINING, pods=len(drain.leaving))
-        text = f"{counted(len(drain.leaving), 'pod')} are to leave, within their disruption budgets"
+        text = f"{counted(len(drain.leaving), 'pod')} to leave, within their disruption budgets"
         self._events.tell(node_events.DRAINING, drain.node, text)
 
     def blocked(self, drain: NodeDrain, departure: Departure) -> None:

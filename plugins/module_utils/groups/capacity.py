@@ -15,7 +15,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.change import set_sizes
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.read import living_group, scaling_activities
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.records import Activity, Group
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, Stand, wait_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 SIZES = ("min_size", "max_size", "desired_capacity")
@@ -137,7 +137,7 @@ def wait_in_service(aws: Aws, call: Call, name: str, wanted: int, timeout: float
             deadline=Deadline(call.clock, timeout),
             interval=poll_seconds,
             heartbeat=Heartbeat(call),
-            describe=lambda group: _progress(group, wanted),
+            describe=lambda group: Stand(_progress(group, wanted), len(group.in_service), still_wanted(group, wanted)),
             connected=False,
         )
     except WaitTimeout as error:

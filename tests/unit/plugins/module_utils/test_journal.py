@@ -70,7 +70,7 @@ def test_each_event_is_one_line_with_time_schema_and_context(tmp_path: Path) -> 
             {"asg_name": "shared", "about": {"run": "r-2", "stage": "drain", "wave": 2, "waves": 5, "group": None}},
             {"run": "r-2", "group": "shared", "stage": "drain", "wave": 2, "waves": 5},
         ),
-        ({"about": {"group": "istio", "wave": 0, "waves": 3}}, {"run": "", "group": "istio", "stage": "", "waves": 3}),
+        ({"about": {"group": "istio", "wave": 0, "waves": 3}}, {"run": "", "group": "istio", "stage": ""}),
     ],
 )
 def test_what_all_events_of_a_task_have_in_common(params: dict[str, Any], context: dict[str, Any]) -> None:

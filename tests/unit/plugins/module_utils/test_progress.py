@@ -13,7 +13,13 @@ from unit.fakes import FakeClock
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput, WaitTimeout
-from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, refuse_negative, wait_patiently
+from ansible_collections.evergreen.eks.plugins.module_utils.progress import (
+    Heartbeat,
+    Stand,
+    about,
+    refuse_negative,
+    wait_patiently,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, Journal
 
 THROTTLED = AwsError("AWS throttles", reason="throttled")
@@ -79,9 +85,65 @@ def test_the_time_out_carries_what_was_seen(call: Call) -> None:
     assert caught.value.last == "pending"
 
 
-def test_a_wait_says_at_once_what_it_waits_for_and_then_every_half_minute(call: Call, tmp_path: Path) -> None:
-    wait_for_ready(call, *["pending"] * 13, "ready", seconds=0)
-    assert told(tmp_path) == ["it is pending"] * 3, "at 0, 30 and 60 seconds"
+def test_a_wait_says_soon_what_it_waits_for_and_then_every_half_minute(call: Call, tmp_path: Path) -> None:
+    wait_for_ready(call, *["pending"] * 14, "ready", seconds=0)
+    assert told(tmp_path) == ["it is pending"] * 3, "at 5, 35 and 65 seconds"
+
+
+def test_a_wait_that_is_short_needs_no_words(call: Call, tmp_path: Path) -> None:
+    wait_for_ready(call, "pending", "ready")
+    assert told(tmp_path) == []
+
+
+def test_what_is_told_meanwhile_puts_the_heartbeat_off(call: Call, tmp_path: Path) -> None:
+    heartbeat = Heartbeat(call)
+    call.clock.sleep(4)
+    call.journal.write("node_stage", text="Ready")
+    call.clock.sleep(4)
+    heartbeat.beat("waits")
+    call.clock.sleep(1)
+    heartbeat.beat("waits")
+    call.clock.sleep(29)
+    call.journal.write("node_stage", text="Ready")
+    call.clock.sleep(29)
+    heartbeat.beat("waits")
+    call.clock.sleep(1)
+    heartbeat.beat("waits")
+    assert told(tmp_path) == ["Ready", "waits", "Ready", "waits"]
+
+
+@pytest.mark.parametrize(
+    ("looks", "lines"),
+    [
+        # (seconds since the wait began, nodes that are done)
+        ([(5, 0)], ["[..........] 0/12 nodes: waits"]),
+        ([(5, 7), (35, 7)], ["[#####.....] 7/12 nodes: waits"] * 2),
+        ([(5, 2), (65, 7)], ["[#.........] 2/12 nodes: waits", "[#####.....] 7/12 nodes, about 60 s left: waits"]),
+        ([(5, 0), (605, 6)], ["[..........] 0/12 nodes: waits", "[#####.....] 6/12 nodes, about 10 min left: waits"]),
+    ],
+)
+def test_a_heartbeat_has_a_bar_and_an_estimate_of_what_was_measured(
+    call: Call, tmp_path: Path, looks: list[tuple[float, int]], lines: list[str]
+) -> None:
+    heartbeat, began = Heartbeat(call), call.clock.now()
+    for at, done in looks:
+        call.clock.sleep(began + at - call.clock.now())
+        heartbeat.beat(Stand("waits", done, 12))
+    assert told(tmp_path) == lines
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3, "about 10 s"), (44, "about 40 s"), (89, "about 90 s"), (100, "about 2 min")]
+)
+def test_an_estimate_is_no_more_exact_than_it_can_be(seconds: float, words: str) -> None:
+    assert about(seconds) == words
+
+
+def test_one_node_needs_no_bar(call: Call, tmp_path: Path) -> None:
+    heartbeat = Heartbeat(call)
+    call.clock.sleep(5)
+    heartbeat.beat(Stand("waits", 0, 1))
+    assert told(tmp_path) == ["waits"]
 
 
 def test_negative_numbers_are_refused_by_name() -> None:

@@ -218,7 +218,7 @@ def test_waiting_costs_one_describe_a_poll_and_says_how_far_it_is(tmp_path: Path
 
     assert script.clock.sleeps == [5, 5]
     said = [json.loads(line)["text"] for line in journal.read_text().splitlines()]
-    assert said == ["1 of 2 instances InService (1 InService)"]
+    assert said == ["[#####.....] 1/2 nodes: 1 of 2 instances InService (1 InService, 1 Pending)"]
 
 
 def test_a_desired_capacity_that_somebody_lowers_is_enough() -> None:
