@@ -17,7 +17,8 @@ display = Display()
 class ActionModule(ModuleAction):
     """The module of the same name; its table is shown as it is, which no callback puts into quotes.
 
-    On standard error, for standard output belongs to callbacks: it may be JSON. A task with no_log stays silent.
+    On standard error, for standard output belongs to callbacks: it may be JSON. A task with no_log, or that is to be
+    quiet, stays silent.
     """
 
     MODULE = rollout_plan_info
@@ -25,7 +26,8 @@ class ActionModule(ModuleAction):
     def run_module(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         result = super().run_module(arguments, variables)
         plan = result.get("plan") or {}
-        if plan.get("table") and not self._task.no_log:
+        given = result.get("invocation", {}).get("module_args", {})
+        if plan.get("table") and not (self._task.no_log or given.get("quiet")):
             # At once: node groups that are planned side by side would mix their lines.
             lines = [f"   The plan of node group {plan['asg_name']}", "", *plan["table"]]
             display.display("\n".join(lines), stderr=True)

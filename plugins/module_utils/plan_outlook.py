@@ -114,6 +114,8 @@ def came_from(scene: Scene, instance_id: str) -> dict[str, str]:
 
 def why(reason: str, was: Mapping[str, str], now: Mapping[str, Any]) -> str:
     """Why an instance goes, in a few words: the old and the new, or why it was selected."""
+    if not any(was.values()):  # it has left, and nobody knows any more
+        return reason
     if reason == "template_version":
         return f"version {was['launch_version']} -> {now['launch_version']}"
     if reason == "image":

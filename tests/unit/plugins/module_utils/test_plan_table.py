@@ -88,6 +88,10 @@ def test_why_an_instance_goes(reason, text):
     assert why(reason, WAS, NOW) == text
 
 
+def test_of_one_that_has_left_only_the_reason_is_known():
+    assert why("template_version", dict.fromkeys(WAS, ""), NOW) == "template_version"
+
+
 def test_an_instance_from_no_template_says_so():
     assert why("template", {**WAS, "launch_template_id": ""}, NOW) == "no launch template"
 
