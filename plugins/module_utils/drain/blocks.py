@@ -40,10 +40,16 @@ class Obstacle:
 def obstacle_of(departure: Departure, since: str) -> Obstacle:
     """By its diagnosis, where that is of what is in its way now."""
     brief = departure.brief(since)
+    budget = _qualified(brief["budget"], departure.pod.namespace)
     if departure.diagnosis is not None and departure.explained:
-        budget = brief["budget"] or ", ".join(str(one) for one in departure.diagnosis.budgets)
+        budget = budget or ", ".join(str(one) for one in departure.diagnosis.budgets)
         return Obstacle(budget, departure.diagnosis.kind, departure.diagnosis.remedy)
-    return Obstacle(brief["budget"], brief["reason"])
+    return Obstacle(budget, brief["reason"])
+
+
+def _qualified(budgets: str, namespace: str) -> str:
+    """C(shop/web) of C(web): the server names a budget of the pod's namespace without it."""
+    return ", ".join(name if "/" in name else f"{namespace}/{name}" for name in budgets.split(", ") if name)
 
 
 class Blocks:
@@ -72,6 +78,10 @@ class Blocks:
         self._over({departure.pod.uid for _drain, departure in leaving if in_the_way(departure)})
         return self.tell(leaving, PATIENT_SECONDS)
 
+    def ended(self, drains: Iterable[NodeDrain]) -> None:
+        """The drain is over; who is still there was given up."""
+        self._over({uid for drain in drains for uid in drain.departures})
+
     def tell(self, leaving: Iterable[Pair], least: float) -> list[Sequence[Pair]]:
         """One line for each obstacle that is not told yet and that somebody has waited for so long."""
         now = self._call.clock.now()
@@ -87,15 +97,11 @@ class Blocks:
             if str(obstacle) not in self._told:
                 self._tell(obstacle, pairs, now)
         present = {str(obstacle) for obstacle in groups} if least else set(self._told)
-        for name in self._told.keys() - present - self._lasting(stuck):
+        for name in self._told.keys() - present - _possible(stuck):
             seconds = round(now - self._told.pop(name))
             text = f"no pod is held up by {name} any more, after {seconds} s"
             self._call.journal.write("pods_unblocked", budget=name, seconds=seconds, text=text)
         return list(fresh.values())
-
-    def _lasting(self, stuck: Iterable[Pair]) -> set[str]:
-        """The obstacles of those who are still stuck, also where the diagnosis is being renewed."""
-        return {name for _drain, departure in stuck for name in self._told if name in str(departure.brief("").values())}
 
     def _tell(self, obstacle: Obstacle, pairs: Sequence[Pair], now: float) -> None:
         drain, departure = pairs[0]
@@ -139,6 +145,17 @@ class Blocks:
         text = f"{number} blocked by {most} for {now - since:.0f} s"
         rest = sum(count for _name, count in others)
         return len(blocked), text + (f", {rest} by others" if rest else "")
+
+
+def _possible(stuck: Iterable[Pair]) -> set[str]:
+    """What those who are stuck may have been told of as blocked by, also where the diagnosis is being renewed."""
+    found: set[str] = set()
+    for _drain, departure in stuck:
+        brief = departure.brief("")
+        kind = departure.diagnosis.kind if departure.diagnosis else brief["reason"]
+        budget = _qualified(brief["budget"], departure.pod.namespace)
+        found |= {str(Obstacle(budget, kind)), str(Obstacle("", kind)), str(Obstacle("", brief["reason"]))}
+    return found
 
 
 def in_the_way(departure: Departure) -> bool:

@@ -186,6 +186,7 @@ class Drain:
             error.details.update(nodes=self._report.results(), changed=self.changed)
             raise
         self._end()
+        self._report.ended()
         self._explain_rest()
         return self._report.results()
 

@@ -90,6 +90,10 @@ class Report:
             record = departure.record(self._call.clock.timestamp())
             self._call.journal.write("pod_diagnosed", **{**record, **_where(drain)})
 
+    def ended(self) -> None:
+        """All that could be done was done."""
+        self._blocks.ended(self.undrained)
+
     def still_blocked(self, drains: Iterable[NodeDrain]) -> None:
         """At the end: what is in the way, however long it has been."""
         self._blocks.tell([(drain, one) for drain in drains for one in drain.leaving], 0.0)
