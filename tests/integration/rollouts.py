@@ -95,7 +95,11 @@ def _let_requests_arrive(world: World) -> None:
 
 def checkpoints(world: World) -> list[Path]:
     """The checkpoint files of unfinished runs."""
-    return [path for path in (world.home / "state").rglob("*.json") if not path.name.endswith(".done.json")]
+    return [
+        path
+        for path in (world.home / "state").rglob("*.json")
+        if not path.name.endswith((".done.json", ".report.json"))
+    ]
 
 
 def lose_checkpoints(world: World) -> None:

@@ -53,9 +53,9 @@ def config_map(world: World) -> dict[str, Any]:
 
 
 def files(world: World) -> list[str]:
-    """The files of the state directory that are no journals."""
+    """The files of the state directory that are no journals, and no reports."""
     found = (world.home / "state").rglob("*.json")
-    return [path.name for path in found if not path.name.startswith("hold-")]
+    return [path.name for path in found if not path.name.startswith("hold-") and ".report." not in path.name]
 
 
 def changes_of_the_group(world: World, since: int = 0) -> list[str]:

@@ -30,7 +30,11 @@ Deed = Callable[["World"], Shift]
 
 def checkpoints(world: World) -> list[Path]:
     """The checkpoint files of unfinished runs."""
-    return [path for path in (world.home / "state").rglob("*.json") if not path.name.endswith(".done.json")]
+    return [
+        path
+        for path in (world.home / "state").rglob("*.json")
+        if not path.name.endswith((".done.json", ".report.json"))
+    ]
 
 
 def leave_half_a_file(world: World) -> Shift:

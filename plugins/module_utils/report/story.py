@@ -34,6 +34,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report.records impor
 # ten heartbeats.
 SILENCE = 300.0
 BLOCKS = ("pod_blocked", "pod_diagnosed", "pod_unblocked")
+HERALDS = ("lock", "trouble", "stop_cleared", "swept")
 FORCED_FIELDS = ("time", "uid", "action")
 
 
@@ -105,12 +106,18 @@ def attempts_of(events: Sequence[Event], now: float, alive: Optional[bool]) -> l
             cause = event.text("cause") or known.cause or ("" if outcome in ENDED_WELL else event.text("text"))
             attempts[-1] = replace(known, ended=event.at, outcome=outcome, cause=cause)
             open_one = False
-        heard = event.at
+        if not heralds(event):
+            heard = event.at
     if open_one:
         lives = now - heard <= SILENCE if alive is None else alive
         outcome = records.RUNNING if lives else records.INTERRUPTED
         attempts[-1] = replace(attempts[-1], ended=max(now, heard) if lives else heard, outcome=outcome)
     return attempts
+
+
+def heralds(event: Event) -> bool:
+    """Whether it may be of the next attempt already, which tells what it met before it begins."""
+    return event.kind in HERALDS and event.text("stage") in ("", "reserve")
 
 
 def gaps_of(attempts: Sequence[Attempt]) -> list[Gap]:
@@ -132,6 +139,8 @@ def phases_of(events: Sequence[Event]) -> list[Phase]:
     for event in events:
         if event.kind == "run_begun":
             before, at_stage = event.at, ""
+            continue
+        if heralds(event):
             continue
         # A run that ends did so in the stage that it was at.
         at_stage = at_stage if event.kind == "run_ended" and at_stage else event.text("stage") or at_stage

@@ -90,6 +90,22 @@ def test_nobody_drains_while_nobody_works() -> None:
     )
 
 
+def test_what_the_next_run_meets_before_it_begins_is_no_life_of_the_one_before() -> None:
+    journal = begun()
+    journal.enter("drain", 60)
+    journal.node("old", "0", "draining")
+    journal.at += 1000
+    journal.enter("reserve")
+    journal.write("lock", text="takes the lock over")
+    journal.begin(["0", "1"], resumed=True)
+    journal.at += 5
+    journal.node("old", "0", "draining")
+    report = told(journal)
+
+    assert [gap.seconds for gap in report.gaps] == [1000]
+    assert {phase.stage: phase.seconds for phase in report.phases} == {"drain": 60, "reserve": 5}
+
+
 @pytest.mark.parametrize(
     ("later", "alive", "outcome"),
     [
