@@ -182,8 +182,9 @@ def finished_journal(nodes: int = 6, waves: Sequence[int] = (1, 2, 3)) -> Journa
     return journal
 
 
-def resumed_journal() -> JournalWriter:
-    """Eleven nodes in four waves: killed in the second wave's drain, gone on with the next morning, then failed."""
+def resumed_journal(*, to_the_end: bool = False) -> JournalWriter:
+    """Eleven nodes in four waves: killed in the second wave's drain, gone on with the next morning, then failed, or
+    brought to its end."""
     journal = JournalWriter(waves=4)
     names = [str(number) for number in range(11)]
     journal.begin(names)
@@ -220,6 +221,11 @@ def resumed_journal() -> JournalWriter:
     journal.wave = 3
     one_wave(journal, names[4:7], size=11)
     journal.wave = 4
+    if to_the_end:
+        one_wave(journal, names[7:], size=11)
+        journal.enter("restore", 9)
+        journal.end("finished", text="finished: 11 instances replaced")
+        return journal
     journal.enter("scale_up", 3)
     journal.write("wave_begun", text="begins: 4 nodes to replace", instances=[])
     journal.capacity(14, 11, 11, 11)

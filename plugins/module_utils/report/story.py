@@ -34,7 +34,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report.records impor
 # ten heartbeats.
 SILENCE = 300.0
 BLOCKS = ("pod_blocked", "pod_diagnosed", "pod_unblocked")
-HERALDS = ("lock", "trouble", "stop_cleared", "swept")
 FORCED_FIELDS = ("time", "uid", "action")
 
 
@@ -93,6 +92,7 @@ def attempts_of(events: Sequence[Event], now: float, alive: Optional[bool]) -> l
     attempts: list[Attempt] = []
     heard = 0.0
     open_one = False
+    heralds = Heralds(events)
     for event in events:
         if event.kind == "run_begun":
             if open_one:
@@ -106,7 +106,7 @@ def attempts_of(events: Sequence[Event], now: float, alive: Optional[bool]) -> l
             cause = event.text("cause") or known.cause or ("" if outcome in ENDED_WELL else event.text("text"))
             attempts[-1] = replace(known, ended=event.at, outcome=outcome, cause=cause)
             open_one = False
-        if not heralds(event):
+        if event not in heralds:
             heard = event.at
     if open_one:
         lives = now - heard <= SILENCE if alive is None else alive
@@ -115,9 +115,27 @@ def attempts_of(events: Sequence[Event], now: float, alive: Optional[bool]) -> l
     return attempts
 
 
-def heralds(event: Event) -> bool:
-    """Whether it may be of the next attempt already, which tells what it met before it begins."""
-    return event.kind in HERALDS and event.text("stage") in ("", "reserve")
+class Heralds:
+    """The events that an attempt tells before it begins: what it met when it looked.
+
+    By their place they are the last of the attempt before, and by their stage they are not.
+    """
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._found: set[int] = set()
+        for place, event in enumerate(events):
+            if event.kind == "run_begun":
+                self._add(events, place)
+
+    def __contains__(self, event: Event) -> bool:
+        return id(event) in self._found
+
+    def _add(self, events: Sequence[Event], place: int) -> None:
+        stage = events[place].text("stage")
+        for event in reversed(events[:place]):
+            if event.kind in ("run_begun", "run_ended") or event.text("stage") not in ("", stage):
+                return
+            self._found.add(id(event))
 
 
 def gaps_of(attempts: Sequence[Attempt]) -> list[Gap]:
@@ -136,11 +154,12 @@ def phases_of(events: Sequence[Event]) -> list[Phase]:
     seconds: dict[str, float] = {}
     before: Optional[float] = None
     at_stage = ""
+    heralds = Heralds(events)
     for event in events:
         if event.kind == "run_begun":
             before, at_stage = event.at, ""
             continue
-        if heralds(event):
+        if event in heralds:
             continue
         # A run that ends did so in the stage that it was at.
         at_stage = at_stage if event.kind == "run_ended" and at_stage else event.text("stage") or at_stage

@@ -97,12 +97,14 @@ def test_what_the_next_run_meets_before_it_begins_is_no_life_of_the_one_before()
     journal.at += 1000
     journal.enter("reserve")
     journal.write("lock", text="takes the lock over")
+    journal.node("old", "1", "terminated")
     journal.begin(["0", "1"], resumed=True)
     journal.at += 5
     journal.node("old", "0", "draining")
     report = told(journal)
 
     assert [gap.seconds for gap in report.gaps] == [1000]
+    assert next(node for node in report.old if node.instance == "i-old1").outcome == "replaced"
     assert {phase.stage: phase.seconds for phase in report.phases} == {"drain": 60, "reserve": 5}
 
 
