@@ -78,7 +78,7 @@ def test_a_rollout_that_was_killed_and_resumed_is_one_report(world: World) -> No
 
 @pytest.mark.scenario(BLOCKED)
 def test_a_rollout_that_fails_leaves_its_report_too(world: World) -> None:
-    run = roll(world, eks_drain_timeout=60)
+    run = roll(world, eks_drain_timeout=2)
     assert run.rc != 0
     assert f"report: {reports(world)['.html']}" in run.output
     told = document(world)

@@ -129,7 +129,7 @@ def spans_of(
     for at, following in moments:
         if stage == following:
             continue
-        if stage is not None and at > since:
+        if stage is not None and (at > since or stage != records.SERVING):
             spans.append(Span(stage, since, at, idle_in(gaps, since, at)))
         stage, since = following, at
         if stage == records.TERMINATED:

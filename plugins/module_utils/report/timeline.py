@@ -120,7 +120,7 @@ def _row(
     node: NodeStory, names: Mapping[str, str], blocked: Mapping[str, list[Blocked]], scale: Scale, over: str
 ) -> str:
     name = names[node.instance]
-    bars = "".join(_span(span, scale) for span in node.spans)
+    bars = "".join(_span(span, scale) for span in node.spans if span.ended > span.began)
     marks = "".join(
         _bar(
             scale,
