@@ -98,10 +98,10 @@ def _ending(failure: Unfinished, params: Mapping[str, Any]) -> Ending:
 
 def _leave_report(failure: Unfinished, end: Ending, params: Mapping[str, Any], call: Call) -> dict[str, str]:
     """The reports of a run that stopped; none of one that had not begun, or that another run has in hand."""
-    trail = failure.trail
+    trail, wish = failure.trail, Wish.of(params["report"])
     if not trail.ours or trail.journal is None:
         return {}
-    return leave_report(Wish.of(params["report"]), params["asg_name"], trail.journal, trail.checkpoint, end, call)
+    return leave_report(wish, params["asg_name"], trail.journal, trail.checkpoint, end, call, trail.place)
 
 
 def _told_without_apis(

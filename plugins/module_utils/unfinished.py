@@ -36,6 +36,7 @@ class Trail:
     ours: bool = False
     journal: Optional[Path] = None
     checkpoint: Optional[Checkpoint] = None
+    place: str = ""  # of the checkpoint
 
 
 class Unfinished(EvergreenError):
@@ -117,14 +118,13 @@ def fail(rollout: Rollout, words: LastWords) -> None:
         words, progress = told(words, traces)
     except EvergreenError:
         progress = Progress(lines=(UNREADABLE,) if words.begun else ())
-    raise unfinished(
-        rollout.asg_name, rollout.cluster_name, words, progress, trail_of(words, rollout.journal, traces.checkpoint)
-    )
+    trail = trail_of(words, rollout.journal, traces.checkpoint, rollout.store.place)
+    raise unfinished(rollout.asg_name, rollout.cluster_name, words, progress, trail)
 
 
-def trail_of(words: LastWords, journal: Optional[Path], checkpoint: Optional[Checkpoint]) -> Trail:
+def trail_of(words: LastWords, journal: Optional[Path], checkpoint: Optional[Checkpoint], place: str = "") -> Trail:
     """What the report is told from; `words` know by now whether the run was begun."""
-    return Trail(words.begun and words.reason not in IN_OTHER_HANDS, journal, checkpoint)
+    return Trail(words.begun and words.reason not in IN_OTHER_HANDS, journal, checkpoint, place)
 
 
 def told(words: LastWords, traces: Traces) -> tuple[LastWords, Progress]:

@@ -73,6 +73,10 @@ def _report(handle: process.Handle, seconds: float, code: int) -> None:
     say("")
     say("What the cluster itself recorded:")
     say(table(summary["groups"], summary["speed"]))
+    pages = sorted(process.FOLDER.rglob("*.report.html"))
+    if pages:
+        say("What the runs tell themselves, to be opened in a browser:")
+        say("\n".join(f"  {page}" for page in pages))
     if code == 0:
         say(f"Done in {seconds:.0f} s. `make demo` again changes nothing; `make demo-new` starts over.")
     else:

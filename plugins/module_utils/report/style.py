@@ -148,7 +148,7 @@ th{text-align:left;color:var(--soft);font-weight:600;font-size:12.5px;
 border-bottom:1px solid var(--line);padding:6px 12px 6px 0;vertical-align:bottom}
 td{border-bottom:1px solid var(--faint);padding:6px 12px 6px 0;vertical-align:top;overflow-wrap:anywhere}
 td small{display:block;color:var(--soft);font-size:12px}
-td.k{white-space:nowrap}
+td.k,td.t{white-space:nowrap}
 tr:last-child td{border-bottom:0}
 ul.plain{margin:6px 0;padding-left:20px}
 ol.log{list-style:none;margin:8px 0 0;padding:0}

@@ -52,7 +52,7 @@ def new_nodes(report: Report, names: Mapping[str, str]) -> str:
 def blocked(report: Report) -> str:
     rows = [
         cell(one.pod, kind="k", small=one.node.partition(".")[0])
-        + cell(words.duration(one.seconds), "for", small="" if one.until is not None else "to the end")
+        + cell(words.duration(one.seconds), "for", "t", small="" if one.until is not None else "to the end")
         + cell(words.blocked_by(one), "by")
         + cell(one.message, "why", "long")
         + cell(one.remedy, "what helps", "long")

@@ -198,9 +198,11 @@ def _utc(at: float) -> datetime:
 def _what(report: Report) -> str:
     waves = [wave for wave in report.waves if wave.began is not None]
     done, of = len(report.replaced), max(report.selected, len(report.replaced))
+    if not done:
+        return f"No old node of {report.group} has been replaced, of {of} that {'was' if of == 1 else 'were'} selected."
     how_many = f"{done} of {of}" if done != of else f"All {of}" if of != 1 else "The one"
-    noun = "node" if of == 1 else "nodes"
-    text = f"{how_many} old {noun} of {report.group} {'has' if of == 1 else 'have'} been replaced"
+    noun, have = ("node", "has") if of == 1 else ("nodes", "have")
+    text = f"{how_many} old {noun} of {report.group} {have} been replaced"
     if waves:
         text += f", in {counted(len(waves), 'wave')}"
     vanished = sum(node.outcome == records.VANISHED for node in report.old)

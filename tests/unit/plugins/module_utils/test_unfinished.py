@@ -22,9 +22,11 @@ from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import (
     LastWords,
     Progress,
     Traces,
+    Trail,
     Unfinished,
     fail,
     told,
+    trail_of,
     unfinished,
 )
 
@@ -184,6 +186,8 @@ def test_a_run_that_has_put_everything_back_says_so_and_offers_no_way_back():
 class Recorded:
     """A store with our checkpoint in it, and a rollout whose next look ends as it is told."""
 
+    place = "/nowhere/shared.json"
+
     def __init__(self) -> None:
         self.checkpoint, self.saved = replace(half_way(), holder="us"), 0
         self.rollout = SimpleNamespace(
@@ -215,3 +219,21 @@ def test_who_does_not_hold_the_lock_any_more_writes_no_checkpoint(monkeypatch: p
     with pytest.raises(Unfinished, match=r"Done: 1 \(i-1\)"):
         fail(recorded.rollout, WORDS)
     assert recorded.saved == (0 if lost else 1)
+
+
+@pytest.mark.parametrize(
+    ("begun", "reason", "ours"), [(True, "timeout", True), (True, "locked", False), (False, "timeout", False)]
+)
+def test_only_a_run_that_had_begun_and_has_it_in_hand_leaves_a_report(begun: bool, reason: str, ours: bool):
+    trail = trail_of(replace(WORDS, begun=begun, reason=reason), Path("/nowhere/j"), half_way(), "/nowhere/c")
+
+    assert (trail.ours, trail.place) == (ours, "/nowhere/c")
+
+
+def test_who_stops_knows_what_its_report_is_told_from(monkeypatch: pytest.MonkeyPatch):
+    recorded = Recorded()
+    monkeypatch.setattr(module, "take_up", lambda _rollout: SimpleNamespace(checkpoint=recorded.checkpoint))
+    with pytest.raises(Unfinished) as stopped:
+        fail(recorded.rollout, WORDS)
+
+    assert stopped.value.trail == Trail(True, recorded.rollout.journal, recorded.checkpoint, recorded.place)
