@@ -104,7 +104,10 @@ def _nodes(plan: Mapping[str, Any]) -> list[str]:
         ]
         for entry in shown
     ]
-    lines = grid(["wave", "node", "zone", "age", "pods", "instance", "why"], rows, right=(0, 3, 4))
+    header, right = ["wave", "node", "zone", "age", "pods", "instance", "why"], (0, 3, 4)
+    if not plan.get("rehearsed"):  # nobody has counted pods
+        rows, header, right = [[*row[:4], *row[5:]] for row in rows], [*header[:4], *header[5:]], (0, 3)
+    lines = grid(header, rows, right)
     room = WIDTH - len(MARGIN)
     lines = [line if len(line) <= room else f"{line[: room - 2]}.." for line in lines]
     if hidden:

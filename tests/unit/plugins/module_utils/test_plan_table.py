@@ -208,7 +208,7 @@ def test_what_is_not_known_is_not_made_up():
     """A rollout that was not rehearsed: nobody has counted pods, or asked for addresses."""
     entries = [{**entry, "moves": None, "node": "", "age_seconds": None} for entry in a_plan()["selected"]]
     text = "\n".join(table(a_plan(selected=entries, rehearsed=False, addresses={})))
-    assert "(no node)" in text and "would move" not in text and "addresses" not in text
+    assert "(no node)" in text and "pods" not in text and "addresses" not in text
     unknown = {"assumption": "59 a node", "enough": None, "zones": a_plan()["addresses"]["zones"]}
     unknown["zones"][0].update(addresses_free=None, enough=None)
     assert "allow ec2:DescribeSubnets" in "\n".join(table(a_plan(addresses=unknown)))
