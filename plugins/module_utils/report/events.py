@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, Mapping, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_timestamp
@@ -97,11 +98,11 @@ def as_event(line: str, run: str = "") -> Optional[Event]:
         return None
     if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):
         return None
-    moment = parse_timestamp(fields.get("time"))
-    if moment is None:
+    at = seconds_of(fields.get("time"))
+    if at is None:
         return None
     own = fields.get("run")
-    event = Event(moment.timestamp(), fields["kind"], own if isinstance(own, str) and own else run, fields)
+    event = Event(at, fields["kind"], own if isinstance(own, str) and own else run, fields)
     return event if fields.get("schema", 1) != 1 else of_schema_1(event)
 
 
@@ -126,12 +127,18 @@ def last_run(events: Iterable[Event]) -> str:
     return next((event.run for event in reversed(list(events)) if event.kind == "run_begun"), "")
 
 
+@lru_cache(maxsize=16384)  # names and words come again and again
 def without_secrets(text: str) -> str:
     return SECRET.sub(MASK, text)
 
 
 def seconds_of(timestamp: Any) -> Optional[float]:
     """Seconds since 1970 of C(2026-11-21T01:02:03Z); None for anything else."""
+    return _seconds_of(timestamp) if isinstance(timestamp, str) else None
+
+
+@lru_cache(maxsize=4096)  # many events of a large rollout share their second
+def _seconds_of(timestamp: str) -> Optional[float]:
     moment = parse_timestamp(timestamp)
     return None if moment is None else moment.timestamp()
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Optional
+from typing import Any, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, Checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.report import records
@@ -56,14 +56,12 @@ class NodeBook:
 
     def add_selected(self, event: Event) -> None:
         """Those whom an event C(run_begun) names as selected."""
-        for item in event.fields.get("selected") or ():
-            facts = item if isinstance(item, Mapping) else {"instance": item}
-            name = str(facts.get("instance") or "")
-            if name:
-                self._selected.add(name)
-                story = self._stories.setdefault(name, NodeStory(name, old=True))
-                for field in ("node", "zone", "reason"):
-                    setattr(story, field, getattr(story, field) or str(facts.get(field) or ""))
+        for facts in selected_by(event):
+            name = str(facts["instance"])
+            self._selected.add(name)
+            story = self._stories.setdefault(name, NodeStory(name, old=True))
+            for field in ("node", "zone", "reason"):
+                setattr(story, field, getattr(story, field) or str(facts.get(field) or ""))
 
     def add_checkpoint(self, checkpoint: Checkpoint) -> None:
         """What the checkpoint knows of the instances that were to go, and what no line of the journal says."""
@@ -117,6 +115,14 @@ class NodeBook:
         story.instance, story.node = instance, node
         self._stories[instance] = story
         self._moments[instance] = self._moments.pop(node, [])
+
+
+def selected_by(event: Event) -> list[Mapping[str, Any]]:
+    """The old instances that an event C(run_begun) names, each with at least its id: not those that the run itself had
+    launched and are too many."""
+    items = event.fields.get("selected")
+    every = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+    return [item for item in every if item.get("instance") and item.get("reason") != SURPLUS]
 
 
 def spans_of(

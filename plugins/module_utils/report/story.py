@@ -15,7 +15,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.forced import happen
 from ansible_collections.evergreen.eks.plugins.module_utils.report import records
 from ansible_collections.evergreen.eks.plugins.module_utils.report.blocks import BlockBook
 from ansible_collections.evergreen.eks.plugins.module_utils.report.events import Event, seconds_of
-from ansible_collections.evergreen.eks.plugins.module_utils.report.nodes import NodeBook
+from ansible_collections.evergreen.eks.plugins.module_utils.report.nodes import NodeBook, selected_by
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import (
     ENDED_WELL,
     Attempt,
@@ -288,7 +288,7 @@ def _add_facts(
     for event in begun:
         report.cluster_name = event.text("cluster") or report.cluster_name
         report.target = event.text("target") or report.target
-        report.selected = max(report.selected, len(event.fields.get("selected") or ()))
+        report.selected = max(report.selected, len(selected_by(event)))
         for name in ("surge", "unavailable", "floor"):
             if event.number(name) is not None:
                 setattr(report, name, event.number(name))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted, sentence
@@ -97,6 +98,7 @@ def duration(seconds: Optional[float]) -> str:
     return f"{whole} s"
 
 
+@lru_cache(maxsize=16384)  # many nodes of a large rollout share their seconds
 def clock(at: Optional[float], *, with_seconds: bool = True) -> str:
     """The time of day, UTC."""
     return "" if at is None else _utc(at).strftime("%H:%M:%S" if with_seconds else "%H:%M")

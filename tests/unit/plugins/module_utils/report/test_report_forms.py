@@ -183,11 +183,11 @@ def test_a_command_is_one_line_of_code(text: str, written: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_thousand_nodes_are_told_in_seconds_and_a_few_megabytes(form: str) -> None:
     lines = finished_journal(1000, (1, 250, 250, 250, 249)).lines
-    began = time.monotonic()
+    began = time.process_time()  # what it takes on a machine that does nothing else
     events = read_events(lines)
     written = FORMS[form](tell("shared", RUN, events, None, events[-1].at))
 
-    assert time.monotonic() - began < SLOWEST
+    assert time.process_time() - began < SLOWEST
     assert len(written.encode()) < LARGEST
     if form == "html":
         assert sum(tag == "details" for tag, _attributes in Page(written).elements) >= 7  # folded up

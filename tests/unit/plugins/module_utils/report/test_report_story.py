@@ -236,6 +236,27 @@ def test_who_was_not_selected_is_new_whatever_is_done_to_it() -> None:
     assert {node.instance for node in told(journal).old} == {"i-old0", "i-old1"}
 
 
+@pytest.mark.parametrize("selected", [None, "i-1", [None, 3, {}, {"instance": ""}]])
+def test_a_selection_of_another_release_is_passed_over(selected: Any) -> None:
+    journal = JournalWriter()
+    journal.write("run_begun", selected=selected)
+
+    assert told(journal).nodes == []
+
+
+def test_who_is_one_too_many_was_not_to_be_replaced() -> None:
+    journal = begun()
+    journal.at += 60
+    gone_on = [{"instance": "i-old0", "reason": "image"}, {"instance": "i-new0", "reason": "surplus"}]
+    journal.write("run_begun", resumed=True, purpose="restore", selected=gone_on)
+    journal.write("node_stage", instance="i-new0", to="cordoned")
+    journal.write("node_stage", instance="i-new0", to="terminated")
+    report = told(journal)
+
+    assert (report.selected, {node.instance: node.outcome for node in report.new}) == (2, {"i-new0": "removed"})
+    assert [attempt.purpose for attempt in report.attempts] == ["rollout", "restore"]
+
+
 def test_a_wave_ends_with_its_last_node_and_not_when_the_next_one_begins() -> None:
     journal = begun()
     one_wave(journal, ["0"], size=2)
