@@ -27,6 +27,12 @@ LEGEND = (
     *(records.NOT_DRAINED, records.TERMINATING, records.LAUNCHED, records.READY),
 )
 
+LEGEND_NAMES = {
+    records.SERVING: "old node serves",
+    records.LAUNCHED: "new node starts",
+    records.READY: "new node is Ready",
+}
+
 
 def timeline(report: Report, scale: Scale, names: Mapping[str, str]) -> str:
     """Nothing where nothing is known of any node."""
@@ -175,20 +181,15 @@ def _legend(report: Report) -> str:
     items = []
     for stage in LEGEND:
         if stage in seen or (stage == records.NOT_DRAINED and records.CARRIED in seen):
-            thin = stage in THIN
-            name = "old node serves" if stage == records.SERVING else words.NODE_STAGES[stage]
-            name = "new node is Ready" if stage == records.READY else name
-            name = "new node starts" if stage == records.LAUNCHED else name
-            bar = (
-                f'<rect class="{STAGE_CLASSES[stage]}" width="26" y="{4 if thin else 0}" height="{4 if thin else 12}"/>'
-            )
-            items.append(f'<li><svg width="26" height="12" aria-hidden="true">{bar}</svg>{name}</li>')
+            top, height = (4, 4) if stage in THIN else (0, 12)
+            items.append(_sample(STAGE_CLASSES[stage], top, height, LEGEND_NAMES.get(stage, words.NODE_STAGES[stage])))
     if report.blocked:
-        bar = '<rect class="blockmark" width="26" y="7" height="2.5"/>'
-        items.append(f'<li><svg width="26" height="12" aria-hidden="true">{bar}</svg>a pod is held up</li>')
+        items.append(_sample("blockmark", 7, 2.5, "a pod is held up"))
     if report.gaps:
-        bar = '<rect class="idle" width="26" height="12"/>'
-        items.append(
-            f'<li><svg width="26" height="12" aria-hidden="true">{bar}</svg>nobody worked on it, drawn shortened</li>'
-        )
+        items.append(_sample("idle", 0, 12, "nobody worked on it, drawn shortened"))
     return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def _sample(kind: str, top: float, height: float, name: str) -> str:
+    shape = f'<rect class="{kind}" width="26" y="{top}" height="{height}"/>'
+    return f'<li><svg width="26" height="12" aria-hidden="true">{shape}</svg>{name}</li>'
