@@ -26,7 +26,6 @@ LEGEND = (
     *(records.SERVING, records.CORDONED, records.DEREGISTERED, records.DRAINING, records.DRAINED),
     *(records.NOT_DRAINED, records.TERMINATING, records.LAUNCHED, records.READY),
 )
-
 LEGEND_NAMES = {
     records.SERVING: "old node serves",
     records.LAUNCHED: "new node starts",
