@@ -44,8 +44,9 @@ def world(world: World) -> World:
 
 
 def objects(world: World) -> list[str]:
-    """The objects in the bucket."""
-    return [one["Key"] for one in world.aws()("s3").list_objects_v2(Bucket="state").get("Contents", [])]
+    """The objects in the bucket, besides the picture that the gates compare with."""
+    found = world.aws()("s3").list_objects_v2(Bucket="state").get("Contents", [])
+    return [one["Key"] for one in found if not one["Key"].endswith(".picture")]
 
 
 def config_map(world: World) -> dict[str, Any]:
