@@ -120,7 +120,7 @@ KINDS: dict[str, Kind] = {
         "a node, old or new, has reached a stage",
         (
             *("to", "old", "zone", "at", "pods", "seconds", "reason", "how"),
-            *("nodes_done", "nodes", "pods_done"),
+            *("nodes_done", "nodes", "pods_done", "pods_total"),
         ),
     ),
     "node_marked": Kind("labels, annotations or taints of a Node were put on or taken off", ("reason",)),
@@ -270,9 +270,10 @@ class Journal:
 
     def _append(self, path: str, file: int, event: dict[str, Any]) -> bool:
         """Whether that worked. What does not is said once, as a warning."""
-        clean = _cleaned(remove_values(event, self._secrets) if self._secrets else event)
+        plain = json.loads(json.dumps(event, default=str))
+        clean = _cleaned(remove_values(plain, self._secrets) if self._secrets else plain)
         try:
-            os.write(file, (json.dumps(clean, default=str) + "\n").encode())
+            os.write(file, (json.dumps(clean) + "\n").encode())
         except OSError as error:
             warn(f"The journal {path} cannot be written any more, the work goes on without: {error.strerror}")
             return False

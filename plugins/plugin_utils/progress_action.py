@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ansible import constants
@@ -48,15 +48,21 @@ class ProgressAction(ModuleAction):
             yield
             return
         group = str(arguments.get("asg_name") or variables.get("inventory_hostname", ""))
-        handle, path = tempfile.mkstemp(prefix="evergreen-", suffix=".jsonl")
+        try:
+            handle, path = tempfile.mkstemp(prefix="evergreen-", suffix=".jsonl")
+        except OSError as error:
+            display.warning(f"Progress is not shown, the work goes on: {error}")
+            yield
+            return
         os.close(handle)
         os.environ[SCREEN_VARIABLE] = path  # this is a forked worker, and the module's process inherits it
         try:
             with JournalTail(path, Lines(group, quiet=self._quiet(arguments)), show):
                 yield
         finally:
-            del os.environ[SCREEN_VARIABLE]
-            os.unlink(path)
+            os.environ.pop(SCREEN_VARIABLE, None)
+            with suppress(OSError):
+                os.unlink(path)
 
     def _quiet(self, arguments: dict[str, Any]) -> bool:
         """Whether only warnings, what blocks, and ends are to be shown, by the module's option or its variable."""

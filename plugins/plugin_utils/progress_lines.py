@@ -120,10 +120,12 @@ def told_together(events: list[Mapping[str, Any]]) -> str:
 
 
 def so_far(event: Mapping[str, Any]) -> str:
-    """C( (7/12 nodes)) behind what happened to one of several nodes."""
-    done, all_of_them = event.get("nodes_done"), event.get("nodes")
-    several = event.get("kind") == "node_stage" and isinstance(all_of_them, int) and all_of_them > 1
-    return f" ({done}/{all_of_them} nodes)" if several else ""
+    """C( (7/12 nodes, 96/140 pods)) behind what happened to one of several nodes."""
+    nodes, pods = event.get("nodes"), event.get("pods_total")
+    if event.get("kind") != "node_stage" or not isinstance(nodes, int) or nodes < 2:
+        return ""
+    more = f", {event.get('pods_done')}/{pods} pods" if pods else ""
+    return f" ({event.get('nodes_done')}/{nodes} nodes{more})"
 
 
 def words(text: Optional[object]) -> str:

@@ -157,7 +157,8 @@ class Report:
         if drain.volumes:
             self._write("volumes_pending", volumes_pending(drain.volumes), **_where(drain), volumes=drain.volumes)
         facts = {"pods": len(drain.evicted), "seconds": round(seconds), "reason": reason, "text": text}
-        self._stage(drain, DRAINED if drained else NOT_DRAINED, **facts, **self._so_far())
+        far = self._so_far()
+        self._stage(drain, DRAINED if drained else NOT_DRAINED, **facts, **far, pods_total=self._pods)
         if reason == DRAINED:
             self._events.tell(node_events.DRAINED, drain.node, f"{pods} were evicted in {seconds:.0f} s")
 

@@ -42,8 +42,8 @@ def shown(*events: dict[str, Any], quiet: bool = False) -> list[str]:
         (event("node_marked", "marked", node="a.example.org"), "   01:02:03Z [shared]  a.example.org  marked"),
         (stage("cordoned", 4, "cordoned"), "   01:02:03Z [shared] wave 2/5  ip-10-20-0-4  cordoned"),
         (
-            stage("drained", 4, "drained, 5 pods in 1 s", nodes_done=7, nodes=12, pods_done=96),
-            "   01:02:03Z [shared] wave 2/5  ip-10-20-0-4  drained, 5 pods in 1 s (7/12 nodes)",
+            stage("drained", 4, "drained, 5 pods in 1 s", nodes_done=7, nodes=12, pods_done=96, pods_total=140),
+            "   01:02:03Z [shared] wave 2/5  ip-10-20-0-4  drained, 5 pods in 1 s (7/12 nodes, 96/140 pods)",
         ),
         (
             stage("drained", 4, "drained, 5 pods in 1 s", nodes_done=1, nodes=1),
