@@ -87,6 +87,8 @@ def test_the_word_all_asks_for_every_group_of_the_cluster(groups: Any) -> None:
         ("lock", "0", False),
         ("suspend_processes", "AZRebalance,ScheduledActions", ["AZRebalance", "ScheduledActions"]),
         ("suspend_processes", "[]", []),
+        ("report_formats", "html, json", ["html", "json"]),
+        ("report_formats", "[]", []),
         ("on_failure", "restore", "restore"),
         ("select", "all", "all"),
         ("select", '{"older_than": "7d"}', {"older_than": "7d"}),
@@ -174,6 +176,7 @@ def test_a_groups_own_key_beats_what_was_given_for_all() -> None:
         ("parallel_groups", "0"),
         ("evict_unmanaged", "perhaps"),
         ("suspend_processes", "Launch"),
+        ("report_formats", "pdf"),
         ("on_failure", "shrug"),
         ("critical_namespaces", [7]),
         ("critical_namespaces", {"kube-system": True}),
@@ -287,7 +290,7 @@ def test_groups_that_run_at_the_same_time_have_a_pace_of_their_own() -> None:
     assert read(parallel_groups=2).strategy == "host_pinned"
 
 
-@pytest.mark.parametrize("name", ["state_dir", "plan_file"])
+@pytest.mark.parametrize("name", ["state_dir", "plan_file", "report_dir"])
 def test_a_relative_place_is_meant_from_where_the_playbook_was_started(name: str) -> None:
     assert read("/home/ann/project", **{name: "state"}).common[name] == "/home/ann/project/state"
     assert read("/home/ann/project", **{name: "/var/lib/rollouts"}).common[name] == "/var/lib/rollouts"
