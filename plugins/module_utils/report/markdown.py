@@ -24,7 +24,7 @@ def to_markdown(report: Report) -> str:
         *_head(report),
         *_ways_on(report),
         *_time(report),
-        *_nodes("Nodes that were replaced", report.old, _old_row, _OLD, report),
+        *_nodes("Old nodes", report.old, _old_row, _OLD, report),
         *_nodes("New nodes", report.new, _new_row, _NEW, report),
         *_blocked(report),
         *_forced(report),

@@ -70,7 +70,7 @@ class NodeBook:
             story.old = host.reason != SURPLUS
             story.node, story.zone = story.node or host.node, story.zone or host.zone
             story.wave, story.reason = host.wave or story.wave, host.reason
-            if host.finished:
+            if host.finished and story.old:
                 story.outcome = records.VANISHED if host.how == "vanished" else records.REPLACED
             known = {stage for _at, stage in self._moments.get(name, ())}
             for noted, stage in NOTED.items():
@@ -82,7 +82,7 @@ class NodeBook:
         """A run that was given up selects nobody any more: who stays is no old node that was to go."""
         for name in [key for key, story in self._stories.items() if story.old and key not in checkpoint.hosts]:
             if not any(stage == records.TERMINATED for _at, stage in self._moments.get(name, ())):
-                self._stories[name].outcome = records.UNTOUCHED
+                self._stories[name].outcome = records.KEPT
 
     def stories(self, began: float, ended: float, gaps: Sequence[Gap] = ()) -> list[NodeStory]:
         """All nodes, by wave, the new ones of each first; with their spans between these two moments."""

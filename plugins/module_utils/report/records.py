@@ -23,6 +23,7 @@ REPLACED = "replaced"  # old, and removed by the run
 VANISHED = "vanished"  # old, and gone by itself
 IN_HAND = "in_hand"  # old, begun with and still there
 UNTOUCHED = "untouched"  # old, selected and not begun with
+KEPT = "kept"  # old, selected, and kept by a run that was given up
 NEW = "new"  # launched meanwhile, and Ready
 STARTING = "starting"  # launched meanwhile, and not Ready yet
 REMOVED = "removed"  # launched meanwhile, and gone again

@@ -58,6 +58,7 @@ NODE_OUTCOMES = {
     records.VANISHED: "vanished by itself",
     records.IN_HAND: "half done",
     records.UNTOUCHED: "untouched",
+    records.KEPT: "kept",
     records.NEW: "in service",
     records.STARTING: "not Ready yet",
     records.REMOVED: "removed again",

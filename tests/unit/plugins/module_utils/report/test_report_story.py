@@ -253,6 +253,8 @@ def test_who_is_one_too_many_was_not_to_be_replaced() -> None:
     journal.write("node_stage", instance="i-new0", to="terminated")
     report = told(journal)
 
+    hosts = {"i-new0": HostProgress("surplus", "ip-2", finished=True, how="removed")}
+    assert told(journal, a_checkpoint(hosts=hosts, waves=[])).new[0].outcome == "removed"
     assert (report.selected, {node.instance: node.outcome for node in report.new}) == (2, {"i-new0": "removed"})
     assert [attempt.purpose for attempt in report.attempts] == ["rollout", "restore"]
 
@@ -357,7 +359,7 @@ def test_a_run_that_was_given_up_has_no_old_nodes_that_are_half_done() -> None:
     journal.end("put_back")
     report = told(journal, a_checkpoint(hosts={}, given_up=True, ended="2026-11-21T01:03:00Z"))
 
-    assert {node.outcome for node in report.old} == {"untouched"}
+    assert {node.outcome for node in report.old} == {"kept"}
 
 
 @pytest.mark.parametrize(
