@@ -29,7 +29,7 @@ class Stand:
     total: int = 0
 
 
-def bar(done: int, total: int) -> str:
+def progress_bar(done: int, total: int) -> str:
     """C([######....]): full only when all is done."""
     filled = BAR_WIDTH * done // total if total else 0
     return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}]"
@@ -50,7 +50,9 @@ def about(seconds: float) -> str:
 
 def bar_line(done: int, total: int, left: float | None, more: str = "") -> str:
     """C([######....] 7/12 nodes, about 6 min left)."""
-    return f"{bar(done, total)} {done}/{total} nodes{more}{f', {about(left)} left' if left is not None else ''}"
+    return (
+        f"{progress_bar(done, total)} {done}/{total} nodes{more}{f', {about(left)} left' if left is not None else ''}"
+    )
 
 
 class Heartbeat:

@@ -22,7 +22,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.nodes import FloorVi
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import (
     HEARTBEAT_SECONDS,
     about,
-    bar,
+    progress_bar,
     seconds_left,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.telling import tell_floor
@@ -176,7 +176,7 @@ class Report:
         far = self._so_far()
         blocked, why = self._blocks.summary(leaving)
         left = seconds_left(0, far["pods_done"], self._pods, clock.now() - self._began_at)
-        parts = [f"{bar(far['pods_done'], self._pods)} drained {far['nodes_done']}/{far['nodes']} nodes"]
+        parts = [f"{progress_bar(far['pods_done'], self._pods)} drained {far['nodes_done']}/{far['nodes']} nodes"]
         parts += [f"{far['pods_done']}/{self._pods} pods", why, *self._waits(drains, leaving)]
         parts += [f"{about(left)} left"] if left is not None else []
         estimate = {} if left is None else {"seconds_left": round(left)}
