@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import stat
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -184,6 +185,7 @@ class Journal:
     Each line is one write on a file opened for appending, so that several processes may share a journal. It never
     holds a secret; the file is readable by its owner only. Without a path nothing is written. A file that cannot be
     written any more (a full disk) is said once, as a warning of the module, and gone without: no change waits for it.
+    What a full disk has torn is ended before anything is appended to it: it takes no other event with it.
     """
 
     def __init__(self, path: str | None, clock: Any, *, secrets: Iterable[str] = (), **context: Any) -> None:
@@ -201,12 +203,23 @@ class Journal:
 
     @classmethod
     def of(cls, module: Any, clock: Any) -> Journal:
-        """The journal that the options of an AnsibleModule name; none in check mode."""
+        """The journal that the options of an AnsibleModule name; none in check mode.
+
+        Raises InvalidInput where it cannot be written, unless the call is one of a run, or says its last words: a run
+        that has begun goes on without.
+        """
         secrets = getattr(module, "no_log_values", ())
         context = {"module": module._name, **context_of(module.params)}
         if module.check_mode:
             return cls(None, clock, **context)
-        journal = cls(module.params.get("journal"), clock, secrets=secrets, **context)
+        journal, path = cls(None, clock, secrets=secrets, **context), module.params.get("journal")
+        if path:
+            try:
+                journal.also(path)
+            except InvalidInput as error:
+                if not journal.run and module.params.get("stage") != "failed":
+                    raise
+                warn(f"{error.message}; the work goes on without")
         journal._show_on(os.environ.get(SCREEN_VARIABLE))
         return journal
 
@@ -222,11 +235,15 @@ class Journal:
                 f"The journal {path} cannot be written: {error.strerror}",
                 remedy="Name a file in a directory that exists and is writable, or leave the option out",
             ) from error
-        for event in self._early:
-            known = {name: value for name, value in self._context.items() if not event.get(name)}
-            self._append(path, file, {**event, **known})
+        known_now = [
+            {**event, **{name: value for name, value in self._context.items() if not event.get(name)}}
+            for event in self._early
+        ]
         self._early.clear()
-        self._files[path] = file
+        if self._end_torn_line(path, file) and all(self._append(path, file, event) for event in known_now):
+            self._files[path] = file
+        else:
+            os.close(file)
 
     def _show_on(self, path: str | None) -> None:
         """Write a copy for whoever shows it, where that can be done."""
@@ -269,15 +286,39 @@ class Journal:
             self.write(kind, **fields)
 
     def _append(self, path: str, file: int, event: dict[str, Any]) -> bool:
-        """Whether that worked. What does not is said once, as a warning."""
+        """Whether that worked."""
         plain = json.loads(json.dumps(event, default=str))
         clean = _cleaned(remove_values(plain, self._secrets) if self._secrets else plain)
+        return self._put(path, file, f"{json.dumps(clean)}\n")
+
+    def _end_torn_line(self, path: str, file: int) -> bool:
+        """The same for the end of a line that its writer could not end."""
+        return not _torn(path, file) or self._put(path, file, "\n")
+
+    @staticmethod
+    def _put(path: str, file: int, text: str) -> bool:
+        """Whether that worked. What does not is said once, as a warning."""
+        data, trouble = text.encode(), ""
         try:
-            os.write(file, (json.dumps(clean) + "\n").encode())
+            written = os.write(file, data)
+            if written < len(data):  # what a disk does that is just getting full
+                trouble = f"only {written} of {len(data)} bytes were taken"
         except OSError as error:
-            warn(f"The journal {path} cannot be written any more, the work goes on without: {error.strerror}")
-            return False
-        return True
+            trouble = error.strerror
+        if trouble:
+            warn(f"The journal {path} cannot be written any more, the work goes on without: {trouble}")
+        return not trouble
+
+
+def _torn(path: str, file: int) -> bool:
+    """Whether the last line of the file, open for writing, has no end. Of what is no file nobody can tell."""
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or not found.st_size:
+        return False
+    with suppress(OSError), open(path, "rb") as lines:
+        lines.seek(-1, os.SEEK_END)
+        return lines.read(1) != b"\n"
+    return False
 
 
 def _cleaned(value: Any) -> Any:

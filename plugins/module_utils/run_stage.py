@@ -81,7 +81,8 @@ def _fail(params: Mapping[str, Any], call: Call) -> None:
         _say_last(params, call)
     except Unfinished as failure:
         end = _ending(failure, params)
-        call.journal.write("run_ended", reason=params["cause_reason"], **asdict(end))
+        if failure.trail.ours:  # else the journal is that of a run that goes on in other hands
+            call.journal.write("run_ended", reason=params["cause_reason"], **asdict(end))
         failure.details["reports"] = _leave_report(failure, end, params, call)
         for line in filter(None, (*failure.lines, shown(failure.details["reports"]))):
             call.journal.write("last_words", text=line)

@@ -132,6 +132,58 @@ def test_a_journal_that_cannot_be_written_is_refused_before_anything_happens(tmp
         Journal(str(tmp_path / "missing" / "run.jsonl"), FakeClock())
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"about": {"run": "r-1", "group": "shared", "stage": "drain"}},
+        {"run_id": "r-1", "about": None},
+        {"stage": "failed", "about": None},
+    ],
+)
+def test_a_run_that_has_begun_goes_on_without_a_journal_that_cannot_be_opened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, params: dict[str, Any]
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(journals, "warn", warnings.append)
+    screen, path = tmp_path / "screen.jsonl", tmp_path / "deleted" / "run.jsonl"
+    screen.touch()
+    monkeypatch.setenv("EVERGREEN_SCREEN", str(screen))
+    module = SimpleNamespace(params={"journal": str(path), **params}, check_mode=False, _name="node_drain")
+    Journal.of(module, FakeClock()).write("in_sight", text="Node a is in sight")
+    assert warnings == [f"The journal {path} cannot be written: No such file or directory; the work goes on without"]
+    assert [event["kind"] for event in events(screen)] == ["in_sight"], "it is shown all the same"
+
+
+def test_outside_of_a_run_a_module_refuses_a_journal_that_cannot_be_opened(tmp_path: Path) -> None:
+    params = {"journal": str(tmp_path / "deleted" / "run.jsonl"), "about": None, "stage": "reserve"}
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        Journal.of(SimpleNamespace(params=params, check_mode=False, _name="rollout_state"), FakeClock())
+
+
+def test_a_line_that_was_torn_takes_no_other_event_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text('{"kind": "run_begun"}\n{"kind": "pod_fo', encoding="utf-8")
+    for _call in range(2):
+        Journal(str(path), FakeClock()).write("pod_forced", pod="shop/web-1")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[:2] == ['{"kind": "run_begun"}', '{"kind": "pod_fo']
+    assert [json.loads(line)["pod"] for line in lines[2:]] == ["shop/web-1", "shop/web-1"]
+
+
+def test_a_write_that_was_cut_short_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(journals, "warn", warnings.append)
+    path = tmp_path / "run.jsonl"
+    journal, write = Journal(str(path), FakeClock()), os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:10]))
+    journal.write("in_sight")
+    journal.write("in_sight")
+    assert path.stat().st_size == 10, "nothing is glued to the torn line"
+    assert [re.sub(r"of \d+", "of n", text) for text in warnings] == [
+        f"The journal {path} cannot be written any more, the work goes on without: only 10 of n bytes were taken"
+    ]
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
 def test_a_journal_on_a_full_disk_is_said_once_and_ends_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
