@@ -16,6 +16,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Invali
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 TIMESTAMP = "%Y-%m-%dT%H:%M:%SZ"
+RUN_TIMESTAMP = "%Y%m%dT%H%M%S"
 
 
 def parse_duration(text: Any) -> int:
@@ -47,6 +48,14 @@ def parse_timestamp(text: str) -> Optional[datetime]:
 def timestamp_of(moment: datetime) -> str:
     """The same the other way round."""
     return moment.astimezone(timezone.utc).strftime(TIMESTAMP)
+
+
+def run_began(run_id: str) -> Optional[datetime]:
+    """The moment in the id of a run, C(20261121T010203-4f2a9c), in UTC; None where there is none in it."""
+    try:
+        return datetime.strptime(run_id.partition("-")[0], RUN_TIMESTAMP).replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
 
 
 class ServerTime:

@@ -4,8 +4,9 @@
 
 """Kubernetes Events on Nodes, so that C(kubectl get events) and C(kubectl describe node) tell others what happens.
 
-They are sent beside the work, once each, and nothing waits for them; what cannot be sent is done without. An Event's
-name is made of run, Node and reason: a rerun that says the same again is answered that it exists, and it does.
+They are sent beside the work, once each, and no step of it waits for them: only its end does, 2 s at most. What cannot
+be sent is done without. An Event's name is made of run, Node and reason: a rerun that says the same again is answered
+that it exists, and it does.
 """
 
 from __future__ import annotations
@@ -42,9 +43,8 @@ class NodeEvents:
     def __init__(self, client: KubernetesClient | None, call: Call) -> None:
         self._client = None if call.check_mode else client
         self._call = call
-        self._waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._waiting: queue.Queue[dict[str, Any]] = queue.Queue()  # it counts those under way
         self._told: set[tuple[str, str]] = set()
-        self._open = 0
         self._thread: threading.Thread | None = None
 
     def tell(self, reason: str, node: Node, message: str) -> None:
@@ -52,7 +52,6 @@ class NodeEvents:
         if self._client is None or (node.name, reason) in self._told:
             return
         self._told.add((node.name, reason))
-        self._open += 1
         self._waiting.put(event_of(reason, node, message, self._call.journal.run, self._client.time.timestamp()))
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="node-events", daemon=True)
@@ -61,15 +60,17 @@ class NodeEvents:
     def close(self, seconds: float = LAST_SECONDS) -> None:
         """Wait a moment for what is still under way; what has not been sent by then is not."""
         give_up = time.monotonic() + seconds
-        while self._open > 0 and self._thread is not None and time.monotonic() < give_up:
+        while self._waiting.unfinished_tasks and time.monotonic() < give_up:
             time.sleep(0.01)
         self._client = None
 
     def _work(self) -> None:
         while True:
             event = self._waiting.get()
-            self._send(event)
-            self._open -= 1
+            try:
+                self._send(event)
+            finally:
+                self._waiting.task_done()
 
     def _send(self, event: dict[str, Any]) -> None:
         client = self._client

@@ -25,6 +25,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.journal import LAUNCHED, READY
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import run_began
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
     Node,
     Standing,
@@ -214,7 +215,7 @@ def wait_ready(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, ca
     watcher = Watcher(question, aws, client)
     if call.check_mode:
         return outcome(watcher.look())
-    arrivals = Arrivals(call)
+    arrivals = Arrivals(call, aws)
     try:
         look = wait_patiently(
             lambda: arrivals.seen(watcher.look()),
@@ -237,18 +238,24 @@ def wait_ready(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, ca
 class Arrivals:
     """Tells who has been launched and who has got Ready, from one look to the next, and the numbers of the group."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, aws: Aws) -> None:
         self._call = call
+        self._aws = aws
+        self._looked = False
         self._met: dict[str, float] = {}  # when an instance was first seen
         self._ready: set[str] = set()
 
     def seen(self, look: Look) -> Look:
-        """The same look, once what is new in it has been told. Who is Ready in the first look is no news."""
-        first, now = not self._met, self._call.clock.now()
+        """The same look, once what is new in it has been told. Who is Ready in the first look is no news; nor is who
+        has no node in it, unless it was launched since the run began: an old instance may be sick."""
+        first, now = not self._looked, self._call.clock.now()
+        self._looked = True
+        coming = [item.instance_id for item in look.standings if item.reason in ("not_in_service", "no_node")]
+        new = self._launched_in_the_run(coming) if first else set(coming)
         for item in look.standings:
             if item.instance_id not in self._met:
                 self._met[item.instance_id] = now
-                if item.reason in ("not_in_service", "no_node"):
+                if item.instance_id in new:
                     self._tell(item, LAUNCHED, "launched")
             if item.ready and item.instance_id not in self._ready:
                 self._ready.add(item.instance_id)
@@ -257,6 +264,18 @@ class Arrivals:
         if look.group:
             tell_capacity(self._call.journal, look.group, look.ready)
         return look
+
+    def _launched_in_the_run(self, ids: Iterable[str]) -> set[str]:
+        """Who of these AWS has launched since the run began; nobody where that cannot be known."""
+        began = run_began(self._call.journal.run)
+        if began is None:
+            return set()
+        try:
+            instances = describe_instances(self._aws, ids)
+        except AwsError:  # it is only a line of the progress
+            return set()
+        # EC2 does not know an instance yet in the first seconds after its launch.
+        return {name for name in ids if name not in instances or (instances[name].launch_time or began) >= began}
 
     def _tell(self, item: Standing, stage: str, text: str, **facts: Any) -> None:
         self._call.journal.write("node_stage", to=stage, node=item.node, instance=item.instance_id, text=text, **facts)

@@ -140,6 +140,15 @@ def test_nothing_waits_for_a_server_that_is_slow() -> None:
     assert len(api.sent) <= 2, "what was not sent in time is not sent after the end"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_end_does_not_wait_for_what_nobody_sends_any_more() -> None:
+    events = NodeEvents(Api(ValueError("a bug")), call())
+    events.tell(CORDONED, NODE, "cordoned")
+    began = time.monotonic()
+    events.close()
+    assert time.monotonic() - began < 1.0
+
+
 @pytest.mark.parametrize(
     ("hold", "alive", "check_mode", "may"),
     [

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Invali
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import Activity, Group, Member
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Standing
 from ansible_collections.evergreen.eks.plugins.module_utils.readiness import (
+    Arrivals,
     Look,
     Question,
     how_many,
@@ -20,7 +23,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.readiness import (
     with_states,
 )
 
-ONE, TWO = "i-00000000000000001", "i-00000000000000002"
+ONE, TWO, THREE = "i-00000000000000001", "i-00000000000000002", "i-00000000000000003"
+UTC = timezone.utc
 
 
 def question(**options: Any) -> Question:
@@ -104,3 +108,65 @@ def test_the_failure_says_how_auto_scaling_and_ec2_see_what_is_missing() -> None
 def test_ready_but_not_for_long_enough_is_said_so() -> None:
     error = not_ready(Look(standings(ONE), 0, 1, group(1, ONE)), None, "within 60 s")
     assert "not for as many looks in a row" in str(error)
+
+
+class Told:
+    """The journal of a call: who it was told about, and what."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.nodes: list[tuple[str, str]] = []
+
+    def write(self, _kind: str, **fields: Any) -> None:
+        self.nodes.append((fields["instance"], fields["to"]))
+
+
+@pytest.mark.parametrize(
+    ("run", "launched", "new"),
+    [
+        ("20261120T093000-4f2a9c", {TWO: "09:00", THREE: "09:31"}, [THREE]),
+        ("20261120T093000-4f2a9c", {TWO: "09:00"}, [THREE]),  # EC2 does not know it yet
+        ("20261120T090000-4f2a9c", {TWO: "09:00", THREE: "09:31"}, [TWO, THREE]),
+        ("", {}, []),
+        ("r-1", {}, []),
+    ],
+    ids=["a sick old one", "unknown to EC2", "both of the run", "no run", "a run without a moment"],
+)
+def test_in_the_first_look_only_who_was_launched_since_the_run_began_is_new(
+    run: str, launched: dict[str, str], new: list[str]
+) -> None:
+    told = Told(run)
+    look = Look((*standings(ONE), *standings(TWO, THREE, reason="no_node")), 1, 3)
+    with scripted_aws() as script:
+        if launched:
+            entries = [
+                {**instance_entry(name), "LaunchTime": datetime(2026, 11, 20, int(at[:2]), int(at[3:]), tzinfo=UTC)}
+                for name, at in launched.items()
+            ]
+            request = {"Filters": [{"Name": "instance-id", "Values": [TWO, THREE]}]}
+            script.expect("ec2", "describe_instances", {"Reservations": [{"Instances": entries}]}, **request)
+        arrivals = Arrivals(SimpleNamespace(clock=script.clock, journal=told), script.aws)
+        assert arrivals.seen(look) is look
+        arrivals.seen(look)
+    assert told.nodes == [(name, "launched") for name in new]
+
+
+def test_later_whoever_comes_is_new_and_nobody_is_asked() -> None:
+    told = Told("20261120T093000-4f2a9c")
+    with scripted_aws() as script:
+        arrivals = Arrivals(SimpleNamespace(clock=script.clock, journal=told), script.aws)
+        arrivals.seen(Look((), 0, 1))
+        arrivals.seen(Look(standings(TWO, reason="no_node"), 0, 1))
+        script.clock.sleep(30)
+        arrivals.seen(Look(standings(TWO), 1, 1))
+    assert told.nodes == [(TWO, "launched"), (TWO, "ready")]
+
+
+def test_where_aws_does_not_answer_the_first_look_tells_nothing_and_fails_nothing() -> None:
+    told = Told("20261120T093000-4f2a9c")
+    look = Look(standings(TWO, reason="no_node"), 0, 1)
+    with scripted_aws() as script:
+        request = {"Filters": [{"Name": "instance-id", "Values": [TWO]}]}
+        script.fail("ec2", "describe_instances", "UnauthorizedOperation", "You are not authorized.", **request)
+        assert Arrivals(SimpleNamespace(clock=script.clock, journal=told), script.aws).seen(look) is look
+    assert told.nodes == []
