@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, TypeVar
@@ -224,6 +224,13 @@ def wait_until(
         if on_wait:
             on_wait(seen)
         clock.sleep(min(interval, deadline.remaining()))
+
+
+def end_with(module: Any, result: Mapping[str, Any]) -> None:
+    """End the module with this result; its C(warnings) become the module's own, as C(exit_json) takes none."""
+    for warning in result.get("warnings", ()):
+        module.warn(warning)
+    module.exit_json(**{name: value for name, value in result.items() if name != "warnings"})
 
 
 @contextmanager

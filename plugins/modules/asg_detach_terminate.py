@@ -204,6 +204,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import Ku
 from ansible_collections.evergreen.eks.plugins.module_utils.removal import remove
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import (
     Call,
+    end_with,
     failures_reported,
     waiting_argument_spec,
 )
@@ -233,7 +234,7 @@ def main() -> None:
         call = Call.of(module)
         aws = Aws(module.params, call)
         client = KubernetesClient.connect(module.params, aws, call) if asks_kubernetes(module.params) else None
-        module.exit_json(**remove(module.params, aws, client, call))
+        end_with(module, remove(module.params, aws, client, call))
 
 
 if __name__ == "__main__":

@@ -262,6 +262,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, aws_
 from ansible_collections.evergreen.eks.plugins.module_utils.balancers import direct
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import (
     Call,
+    end_with,
     failures_reported,
     waiting_argument_spec,
 )
@@ -285,7 +286,7 @@ def main() -> None:
     )
     with failures_reported(module):
         call = Call.of(module)
-        module.exit_json(**direct(module.params, Aws(module.params, call), call))
+        end_with(module, direct(module.params, Aws(module.params, call), call))
 
 
 if __name__ == "__main__":

@@ -225,6 +225,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.cordon import settle
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, kubernetes_argument_spec
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import (
     Call,
+    end_with,
     failures_reported,
     waiting_argument_spec,
 )
@@ -264,7 +265,7 @@ def main() -> None:
         call = Call.of(module)
         aws = Aws(module.params, call)
         client = KubernetesClient.connect(module.params, aws, call)
-        module.exit_json(**settle_nodes(module.params, aws, client, call))
+        end_with(module, settle_nodes(module.params, aws, client, call))
 
 
 if __name__ == "__main__":

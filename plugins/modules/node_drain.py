@@ -513,6 +513,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.drain.run import DRA
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, kubernetes_argument_spec
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import (
     Call,
+    end_with,
     failures_reported,
     waiting_argument_spec,
 )
@@ -534,10 +535,7 @@ def main() -> None:
         request = Request.of(module.params)
         aws = Aws(module.params, call)
         client = KubernetesClient.connect(module.params, aws, call, request.max_parallel + FURTHER_CONNECTIONS)
-        outcome = drain_nodes(request, aws, client, call)
-        for warning in outcome.pop("warnings", []):
-            module.warn(warning)
-        module.exit_json(**outcome)
+        end_with(module, drain_nodes(request, aws, client, call))
 
 
 if __name__ == "__main__":

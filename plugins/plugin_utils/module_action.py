@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -28,17 +29,20 @@ from ansible.plugins.action import ActionBase
 from ansible.vars.clean import remove_internal_keys
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import load_service_models
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import MissingLibrary
 from ansible_collections.evergreen.eks.plugins.module_utils.process import CONTROLLER_VARIABLE, Process, work_for
 
 try:
+    from ansible.module_utils import _internal
     from ansible.module_utils.common.json import Direction, get_module_encoder
 except ImportError:  # ansible-core 2.18 and older: there our modules run as all others do
-    get_module_encoder = None
+    _internal = get_module_encoder = None
 PROFILE = "legacy"  # how options and results are written, for every module that does not say so itself
+FORKS = get_module_encoder is not None and sys.platform == "linux"  # libraries of macOS may abort a fork
+END_SECONDS = 5.0  # for a fork that is told to end
 
-with suppress(MissingLibrary):  # the module says so, with the remedy
-    load_service_models("autoscaling", "ec2", "eks", "sts")
+if FORKS:
+    with suppress(Exception):  # only time is lost: the module reads what it needs, or says what is missing
+        load_service_models("autoscaling", "ec2", "eks", "sts")
 
 
 class ModuleAction(ActionBase):
@@ -80,7 +84,7 @@ class ModuleAction(ActionBase):
 
     def _runs_in_a_fork(self, variables: dict[str, Any]) -> bool:
         """Not in the background, which outlives us; not as another user; not with another Python."""
-        if not (get_module_encoder and self.runs_here()) or self._task.async_val or self._connection.become:
+        if not (FORKS and self.runs_here()) or self._task.async_val or self._connection.become:
             return False
         return self._templar.template(variables.get("ansible_python_interpreter")) == sys.executable
 
@@ -88,20 +92,37 @@ class ModuleAction(ActionBase):
 def in_a_fork(main: Callable[[], None], options: str, environment: Mapping[str, Any], directory: str) -> dict[str, Any]:
     """Run a module's ``main`` in a fork of this process; its C(rc), C(stdout) and C(stderr), as those of a command.
 
-    It reads its ``options`` (JSON) from standard input, like a module that is run by hand.
+    It reads its ``options`` (JSON) from standard input, like a module that is run by hand. Whatever ends the wait for
+    it, such as the task's timeout, ends it, too.
     """
     ours, its = multiprocessing.Pipe(duplex=False)
     fork = multiprocessing.get_context("fork").Process(target=_work, args=(main, options, environment, directory, its))
     fork.start()
     its.close()
     try:
-        answer = ours.recv()
-    except EOFError:
-        answer = {"stdout": "", "stderr": "The process of the module ended without an answer"}
+        answer = _received(ours)
+        fork.join()
+    except BaseException:
+        _end(fork)
+        raise
     finally:
         ours.close()
-        fork.join()
     return {"rc": fork.exitcode, **answer}
+
+
+def _received(answer: Connection) -> dict[str, str]:
+    try:
+        return answer.recv()
+    except EOFError:
+        return {"stdout": "", "stderr": "The process of the module ended without an answer"}
+
+
+def _end(fork: BaseProcess) -> None:
+    fork.terminate()
+    fork.join(END_SECONDS)
+    if fork.is_alive():
+        fork.kill()
+        fork.join()
 
 
 def _work(
@@ -110,14 +131,12 @@ def _work(
     """The fork: a process of its own in everything that a module may touch."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # a worker's own way to end is none for us
-    os.environ.update({name: str(value) for name, value in environment.items()})
-    os.chdir(directory)
-    work_for(Process.parse(os.environ[CONTROLLER_VARIABLE]))
-    sys.argv = [main.__module__]
-    sys.stdin = io.TextIOWrapper(io.BytesIO(options.encode()))
     code = 0
     with redirect_stdout(io.StringIO()) as stdout, redirect_stderr(io.StringIO()) as stderr:
         try:
+            _become_a_module(environment, directory)
+            sys.argv = [main.__module__]
+            sys.stdin = io.TextIOWrapper(io.BytesIO(options.encode()))
             main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
@@ -126,6 +145,14 @@ def _work(
             code = 1
     answer.send({"stdout": stdout.getvalue(), "stderr": stderr.getvalue()})
     sys.exit(code)
+
+
+def _become_a_module(environment: Mapping[str, Any], directory: str) -> None:
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    os.chdir(directory)
+    work_for(Process.parse(os.environ[CONTROLLER_VARIABLE]))
+    if hasattr(_internal, "is_controller"):
+        _internal.is_controller = False  # else warnings are shown at once, and are no part of the result
 
 
 def playbook_process() -> Process:

@@ -138,7 +138,6 @@ def wait_in_service(aws: Aws, call: Call, name: str, wanted: int, timeout: float
             interval=poll_seconds,
             heartbeat=Heartbeat(call),
             describe=lambda group: Stand(_progress(group, wanted), len(group.in_service), still_wanted(group, wanted)),
-            connected=False,
         )
     except WaitTimeout as error:
         raise _timed_out(aws, error.last, wanted, timeout) from error

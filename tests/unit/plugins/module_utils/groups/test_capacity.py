@@ -239,6 +239,15 @@ def test_throttling_in_the_middle_of_a_wait_is_waited_out() -> None:
         assert wait_in_service(script.aws, script.call, "shared", 1, timeout=60, poll_seconds=5) == 1
 
 
+def test_throttling_at_its_first_look_too() -> None:
+    with scripted_aws() as script:
+        request = {"AutoScalingGroupNames": ["shared"]}
+        script.fail("autoscaling", "describe_auto_scaling_groups", "Throttling", "Rate exceeded", **request)
+        script.expect_group(member_entry(IDS[0]))
+
+        assert wait_in_service(script.aws, script.call, "shared", 1, timeout=60, poll_seconds=5) == 1
+
+
 def test_but_no_longer_than_the_wait_itself() -> None:
     with scripted_aws() as script:
         script.expect_group(DesiredCapacity=1)
