@@ -23,6 +23,7 @@ from typing import Any
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.common.warnings import warn
 
+from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import cleaned, named_secrets
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 
 SCHEMA = 2
@@ -35,8 +36,6 @@ COMMON_FIELDS = ("time", "schema", "kind", "module", "run", "group", "stage")
 WAVE_FIELDS = ("wave", "waves")
 # The fields that events of any kind may have.
 SUBJECT_FIELDS = ("node", "instance", "text")
-# What no message of others may carry into a file: credentials in an address, and EKS tokens.
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]+:[^/@\s'\"]+@|k8s-aws-v1\.[\w-]+")
 # So many events of before its own file was known are written there, too.
 EARLY_EVENTS = 100
 # Names that an IP address or an instance id makes unambiguous without their domain.
@@ -208,10 +207,10 @@ class Journal:
         Raises InvalidInput where it cannot be written, unless the call is one of a run, or says its last words: a run
         that has begun goes on without.
         """
-        secrets = getattr(module, "no_log_values", ())
+        secrets = hide_inline_secrets(module)
         context = {"module": module._name, **context_of(module.params)}
         if module.check_mode:
-            return cls(None, clock, **context)
+            return cls(None, clock, secrets=secrets, **context)
         journal, path = cls(None, clock, secrets=secrets, **context), module.params.get("journal")
         if path:
             try:
@@ -267,6 +266,12 @@ class Journal:
         number, of = (self._context.get(name) for name in WAVE_FIELDS)
         return f"wave {number} of {of}" if number and of else ""
 
+    def clean(self, value: Any) -> Any:
+        """The value as JSON has it, without the secrets that the module was given and those that show by their form:
+        what is written about the run in other places passes through here, too."""
+        plain = json.loads(json.dumps(value, default=str))
+        return cleaned(remove_values(plain, self._secrets) if self._secrets else plain)
+
     def write(self, kind: str, **fields: Any) -> None:
         """Append one event. ``text``, where given, is what a person sees while the module runs."""
         if fields.get("text"):
@@ -287,9 +292,7 @@ class Journal:
 
     def _append(self, path: str, file: int, event: dict[str, Any]) -> bool:
         """Whether that worked."""
-        plain = json.loads(json.dumps(event, default=str))
-        clean = _cleaned(remove_values(plain, self._secrets) if self._secrets else plain)
-        return self._put(path, file, f"{json.dumps(clean)}\n")
+        return self._put(path, file, f"{json.dumps(self.clean(event))}\n")
 
     def _end_torn_line(self, path: str, file: int) -> bool:
         """The same for the end of a line that its writer could not end."""
@@ -321,13 +324,12 @@ def _torn(path: str, file: int) -> bool:
     return False
 
 
-def _cleaned(value: Any) -> Any:
-    """The value without credentials, at any depth."""
-    if isinstance(value, str):
-        return CREDENTIALS.sub("", value)
-    if isinstance(value, Mapping):
-        return {str(name): _cleaned(item) for name, item in value.items()}
-    return [_cleaned(item) for item in value] if isinstance(value, (list, tuple)) else value
+def hide_inline_secrets(module: Any) -> set[str]:
+    """What the module must never show: what Ansible knows of, and what an inline kubeconfig holds, which is no option
+    with C(no_log) for its path is to be shown. Ansible cuts both out of the module's result."""
+    secrets = getattr(module, "no_log_values", set())
+    secrets.update(named_secrets(module.params.get("kubeconfig")))
+    return secrets
 
 
 def context_of(params: Mapping[str, Any]) -> dict[str, Any]:

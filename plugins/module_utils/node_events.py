@@ -52,6 +52,7 @@ class NodeEvents:
         if self._client is None or (node.name, reason) in self._told:
             return
         self._told.add((node.name, reason))
+        message = self._call.journal.clean(message)
         self._waiting.put(event_of(reason, node, message, self._call.journal.run, self._client.time.timestamp()))
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="node-events", daemon=True)

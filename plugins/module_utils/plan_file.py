@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import cleaned
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_timestamp
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Host
@@ -73,7 +74,7 @@ def write_plan(path: Path, cluster: Mapping[str, str], name: str, plan: Mapping[
             known = _read(path)
             if known is not None and _identity(known["cluster"]) != _identity(cluster):
                 raise _foreign(path, known["cluster"], cluster)
-            groups = {**(known["groups"] if known else {}), name: dict(plan)}
+            groups = {**(known["groups"] if known else {}), name: cleaned(plan)}
             document = {"kind": KIND, "schema": SCHEMA, "cluster": dict(cluster), "groups": groups}
             replace_privately(path, (json.dumps(document, indent=2) + "\n").encode())
     except OSError as error:

@@ -80,7 +80,7 @@ def _fail(params: Mapping[str, Any], call: Call) -> None:
     try:
         _say_last(params, call)
     except Unfinished as failure:
-        end = _ending(failure, params)
+        end = _ending(failure, params, call)
         if failure.trail.ours:  # else the journal is that of a run that goes on in other hands
             call.journal.write("run_ended", reason=params["cause_reason"], **asdict(end))
         failure.details["reports"] = _leave_report(failure, end, params, call)
@@ -89,12 +89,13 @@ def _fail(params: Mapping[str, Any], call: Call) -> None:
         raise
 
 
-def _ending(failure: Unfinished, params: Mapping[str, Any]) -> Ending:
-    """How the run ends, in the words of its journal and its report."""
+def _ending(failure: Unfinished, params: Mapping[str, Any], call: Call) -> Ending:
+    """How the run ends, in the words of its journal and its report: both without the secrets of the options."""
     outcome = STOPPED if params["cause_reason"] == Stopped.default_reason else FAILED
     if params["put_back"].get("asg_name") == params["asg_name"]:
         outcome = PUT_BACK
-    return Ending(outcome, params["cause"], failure.details["resume_command"], failure.details["restore_command"])
+    ways = (failure.details[name] for name in ("resume_command", "restore_command"))
+    return Ending(outcome, *(call.journal.clean(text) for text in (params["cause"], *ways)))
 
 
 def _leave_report(failure: Unfinished, end: Ending, params: Mapping[str, Any], call: Call) -> dict[str, str]:

@@ -10,16 +10,19 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible.parsing.splitter import parse_kv
 
-SECRET_NAME = re.compile(
-    r"secret|token|passw|passphrase|api_?key|access_?key|basic_auth|_pass\b|credential", re.IGNORECASE
-)
-URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]+:[^/@\s'\"]+@")
-EXTRA_VARS = ("-e", "--extra-vars")
+from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import SECRET_NAME, is_secret_name
+from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import without_secrets as without_tokens
+
+EXTRA_VARS = "--extra-vars"
+# -e, also behind options without a value (-ve, -vCe), with its value behind it or in the next word. Options that take
+# a value end such a cluster: their letters are those of ansible-playbook, ansible and ansible-console.
+SHORT_FORM = re.compile(r"-(?P<others>[A-Za-z]*?)e=?(?P<value>.*)", re.DOTALL)
+WITH_VALUE = frozenset("aBcfilmMPtTu")
 
 
 def printable_command(arguments: Iterable[str]) -> str:
@@ -28,12 +31,8 @@ def printable_command(arguments: Iterable[str]) -> str:
     words = [_program_name(program)]
     pending = iter(rest)
     for word in pending:
-        option, value = _extra_vars(word, pending)
-        if option is None:
-            words.append(word)
-        elif value is not None:
-            words += [option, value]
-    return " ".join(shlex.quote(URL_CREDENTIALS.sub("", word)) for word in words)
+        words += _printable(word, pending)
+    return " ".join(shlex.quote(without_tokens(word)) for word in words)
 
 
 def _program_name(program: str) -> str:
@@ -42,18 +41,24 @@ def _program_name(program: str) -> str:
     return name if name.startswith("ansible") and not name.endswith(".py") else "ansible-playbook"
 
 
-def _extra_vars(word: str, following: Iterable[str]) -> tuple[str | None, str | None]:
-    """(option, its value without secrets) when the word gives extra variables in any of the forms of argparse.
+def _printable(word: str, following: Iterator[str]) -> list[str]:
+    """The word, or its option and value without secrets where it gives extra variables in any of argparse's forms.
 
-    (None, None) when it does not; the value is None when only secrets were in it.
+    Without a value the next of ``following`` is taken. An option with nothing but secrets is left out.
     """
-    if word in EXTRA_VARS:
-        return word, without_secrets(next(iter(following), ""))
-    if word.startswith("--extra-vars="):
-        return "--extra-vars", without_secrets(word.partition("=")[2])
-    if word.startswith("-e") and not word.startswith("--"):
-        return "-e", without_secrets(word[2:])
-    return None, None
+    name, given, value = word.partition("=")
+    if len(name) > len("--") and EXTRA_VARS.startswith(name):  # argparse takes every unambiguous beginning
+        return _option(EXTRA_VARS, value if given else next(following, ""))
+    found = SHORT_FORM.fullmatch(word)
+    if found is None or WITH_VALUE & set(found["others"]):
+        return [word]
+    others = [f"-{found['others']}"] if found["others"] else []
+    return others + _option("-e", found["value"] or next(following, ""))
+
+
+def _option(name: str, value: str) -> list[str]:
+    kept = without_secrets(value)
+    return [] if kept is None else [name, kept]
 
 
 def without_secrets(text: str) -> str | None:
@@ -66,18 +71,14 @@ def without_secrets(text: str) -> str | None:
         return json.dumps(kept) if kept else None
     given = parse_kv(text)
     given.pop("_raw_params", None)  # words that are no name=value, which Ansible ignores
-    kept = {name: _pruned_text(value) for name, value in given.items() if not _is_secret(name)}
+    kept = {name: _pruned_text(value) for name, value in given.items() if not is_secret_name(name)}
     return " ".join(f"{name}={shlex.quote(value)}" for name, value in kept.items()) or None
-
-
-def _is_secret(name: object) -> bool:
-    return bool(SECRET_NAME.search(str(name)))
 
 
 def _pruned(value: Any) -> Any:
     """The value without every entry, at any depth, whose name says that it is secret."""
     if isinstance(value, Mapping):
-        return {name: _pruned(item) for name, item in value.items() if not _is_secret(name)}
+        return {name: _pruned(item) for name, item in value.items() if not is_secret_name(name)}
     if isinstance(value, list):
         return [_pruned(item) for item in value]
     return _pruned_text(value) if isinstance(value, str) else value

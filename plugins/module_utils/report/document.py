@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.evergreen.eks.plugins.module_utils.report.events import timestamp_of, without_secrets
+from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import cleaned
+from ansible_collections.evergreen.eks.plugins.module_utils.report.events import timestamp_of
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Attempt, Blocked, NodeStory, Report
 
 SCHEMA = 1
@@ -22,7 +22,7 @@ def to_json(report: Report) -> str:
 
 def as_document(report: Report) -> dict[str, Any]:
     """The document, without any secret that a passed on message held."""
-    return _clean(_document(report))
+    return cleaned(_document(report))
 
 
 def _document(report: Report) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _document(report: Report) -> dict[str, Any]:
 
 def summary_of(report: Report) -> dict[str, Any]:
     """The first part of the document, which is also part of the module's result."""
-    return _clean(_summary(report))
+    return cleaned(_summary(report))
 
 
 def _summary(report: Report) -> dict[str, Any]:
@@ -150,12 +150,3 @@ def _blocked(blocked: Blocked) -> dict[str, Any]:
         "message": blocked.message,
         "remedy": blocked.remedy,
     }
-
-
-def _clean(value: Any) -> Any:
-    """The value without secrets, at any depth."""
-    if isinstance(value, str):
-        return without_secrets(value)
-    if isinstance(value, Mapping):
-        return {_clean(name): _clean(item) for name, item in value.items()}
-    return [_clean(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -7,23 +7,18 @@
 from __future__ import annotations
 
 import json
-import re
+import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, Mapping, Optional
 
+from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import without_secrets
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_timestamp
 
 NEWEST_SCHEMA = 2  # newer lines are read as far as they go
-# What a journal never holds, and a message that was passed on to it might: keys and tokens of AWS and Kubernetes, and
-# credentials in an address.
-SECRET = re.compile(
-    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|k8s-aws-v1\.[\w.=-]+|\beyJ[\w-]{8,}\.[\w.-]+|(?<=Bearer )\S+"
-    r"|(?<=://)[^/@\s:'\"]+:[^/@\s'\"]+(?=@)"
-)
-MASK = "********"
 # The first lines of a run, and its last ones, in journals of schema 1.
 BEGUN_BEFORE = ("reserve", "abandon")
 ENDED_BEFORE = {"finished": "finished", "failed": "failed"}
@@ -44,12 +39,17 @@ class Event:
         return without_secrets(value) if isinstance(value, str) else str(value) if isinstance(value, int) else ""
 
     def number(self, name: str) -> Optional[int]:
-        value = self.fields.get(name)
-        return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        value = self.seconds(name)
+        return None if value is None else int(value)
 
     def seconds(self, name: str) -> Optional[float]:
         value = self.fields.get(name)
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return None
+        with suppress(OverflowError):  # JSON's numbers have no end
+            value = float(value)
+            return value if math.isfinite(value) else None
+        return None
 
     def flag(self, name: str) -> bool:
         return self.fields.get(name) is True
@@ -125,11 +125,6 @@ def of_run(events: Iterable[Event], run: str) -> list[Event]:
 def last_run(events: Iterable[Event]) -> str:
     """The run that began last, "" where none did."""
     return next((event.run for event in reversed(list(events)) if event.kind == "run_begun"), "")
-
-
-@lru_cache(maxsize=16384)  # names and words come again and again
-def without_secrets(text: str) -> str:
-    return SECRET.sub(MASK, text)
 
 
 def seconds_of(timestamp: Any) -> Optional[float]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import without_secrets
 from ansible_collections.evergreen.eks.plugins.module_utils.report import records, words
-from ansible_collections.evergreen.eks.plugins.module_utils.report.events import without_secrets
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import NodeStory, Report
 
 MOST_NODES = 200  # a ticket is no place for a thousand rows: the page and the JSON have them all

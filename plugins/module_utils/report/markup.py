@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import Optional
 
-from ansible_collections.evergreen.eks.plugins.module_utils.report.events import without_secrets
+from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import without_secrets
 
 
 def text(value: object) -> str:

@@ -40,7 +40,7 @@ def report_rollout(params: Mapping[str, Any], call: Call) -> dict[str, Any]:
     now = seconds_of(call.clock.timestamp()) or 0.0
     report = make_report(sources, now, run=params["run_id"] or "", alive=is_alive(sources.checkpoint, call))
     if report.unfinished and not report.restore_command:
-        report.restore_command = params["restore_command"] or ""
+        report.restore_command = call.journal.clean(params["restore_command"] or "")
     wish = Wish(tuple(params["formats"]), params["dir"] or "")
     paths = {name: str(path) for name, path in paths_of(report, wish.folder(sources.journal), wish.formats).items()}
     if not call.check_mode:

@@ -92,6 +92,17 @@ def test_no_event_holds_a_secret(tmp_path: Path) -> None:
     assert "https://proxy:3128" in text
 
 
+def test_the_secrets_of_an_inline_kubeconfig_are_those_of_the_module(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    kubeconfig = {"kind": "Config", "users": [{"name": "ann", "user": {"client-key-data": "c2VjcmV0"}}]}
+    params = {"journal": str(path), "kubeconfig": kubeconfig}
+    module = SimpleNamespace(params=params, check_mode=False, _name="node_drain", no_log_values=set())
+    Journal.of(module, FakeClock()).write("trouble", text="ann is refused with c2VjcmV0")
+
+    assert module.no_log_values == {"c2VjcmV0"}, "Ansible cuts them out of the result"
+    assert "c2VjcmV0" not in path.read_text(encoding="utf-8")
+
+
 def test_what_is_told_again_only_when_it_is_new(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "run.jsonl"), FakeClock())
     for ready in (3, 3, 4, 3):

@@ -81,6 +81,15 @@ def test_what_blocks_is_a_warning_and_no_longer_than_the_api_takes() -> None:
     assert event["type"] == "Warning" and len(event["message"]) == 1000 and event["message"].endswith("...")
 
 
+def test_what_the_module_keeps_secret_is_in_no_event() -> None:
+    clock, api = FakeClock(), Api()
+    events = NodeEvents(api, Call(clock=clock, journal=Journal(None, clock, secrets=["hunter2"], run="r-1")))
+    events.tell(BLOCKED, NODE, "the webhook says hunter2 with Bearer abc.def")
+    events.close()
+
+    assert [one["message"] for one in api.sent] == ["the webhook says ******** with Bearer ********"]
+
+
 def test_each_reason_is_told_once_for_a_node() -> None:
     api = Api()
     events = NodeEvents(api, call())

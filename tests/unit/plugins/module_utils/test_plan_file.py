@@ -48,6 +48,16 @@ def test_what_is_written_is_read_and_nobody_else_may(tmp_path):
     assert (document["kind"], document["schema"], document["cluster"]) == ("evergreen.eks/plan", 1, CLUSTER)
 
 
+def test_a_plan_holds_no_secret(tmp_path):
+    path = tmp_path / "plan.json"
+    write_plan(
+        path, CLUSTER, "shared", {**PLAN, "blocked": [{"message": "Bearer abc.def of https://ann:geheim@proxy"}]}
+    )
+    content = path.read_text(encoding="utf-8")
+    assert "https://proxy" in content
+    assert not [secret for secret in ("abc.def", "geheim") if secret in content]
+
+
 def test_a_group_that_is_planned_again_leaves_the_others(tmp_path):
     path = tmp_path / "plan.json"
     write_plan(path, CLUSTER, "shared", PLAN)

@@ -1,18 +1,61 @@
 # Copyright: Contributors to the evergreen.eks project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stages that say how a run ends."""
+"""How a run that stops is told: what is written of it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from unit.checkpoints import a_checkpoint
+from unit.fakes import FakeClock
+from unit.journals import finished_journal
 
 from ansible_collections.evergreen.eks.plugins.module_utils import run_stage
 from ansible_collections.evergreen.eks.plugins.module_utils.hold import LockLost
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import Journal
+from ansible_collections.evergreen.eks.plugins.module_utils.report.files import FORMATS
 from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import Trail, Unfinished
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
+
+SECRET = "hunter2"
+
+
+def test_neither_journal_nor_report_holds_what_the_options_keep_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "shared.journal.jsonl"
+    journal.write_text("\n".join(finished_journal().lines[:30]) + "\n", encoding="utf-8")
+    command = f"ansible-playbook evergreen.eks.rollout --key {SECRET}"
+    trail = Trail(True, journal, a_checkpoint(), "shared.json")
+    failure = Unfinished("it stopped", trail=trail, resume_command=command, restore_command=command)
+
+    def say_last(*_arguments: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(run_stage, "_say_last", say_last)
+    params = {
+        "journal": str(journal),
+        "stage": "failed",
+        "asg_name": "shared",
+        "cause": f"the proxy refuses {SECRET}",
+        "cause_reason": "unexpected",
+        "put_back": {},
+        "report": {"formats": list(FORMATS), "dir": None},
+    }
+    module = SimpleNamespace(params=params, check_mode=False, _name="rollout_stage", no_log_values={SECRET})
+    clock = FakeClock()
+    with pytest.raises(Unfinished):
+        run_stage.enter(params, Call(clock=clock, journal=Journal.of(module, clock)))
+
+    assert sorted(failure.details["reports"]) == sorted(FORMATS)
+    for path in (journal, *failure.details["reports"].values()):
+        text = Path(path).read_text(encoding="utf-8")
+        assert "the proxy refuses" in text
+        assert SECRET not in text, f"the secret is in {path}"
 
 
 @pytest.mark.parametrize(
@@ -29,7 +72,11 @@ def test_a_run_that_lost_its_group_does_not_end_the_run_of_another_in_their_jour
 
     monkeypatch.setattr(run_stage, "_say_last", say_last)
     told: list[str] = []
-    call = SimpleNamespace(journal=SimpleNamespace(write=lambda kind, **_fields: told.append(kind)))
+
+    def write(kind: str, **_fields: Any) -> None:
+        told.append(kind)
+
+    call = SimpleNamespace(journal=SimpleNamespace(write=write, clean=lambda value: value))
     params = {
         "stage": "failed",
         "asg_name": "shared",

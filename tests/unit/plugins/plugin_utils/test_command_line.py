@@ -37,6 +37,23 @@ def test_words_that_a_shell_would_read_differently_are_quoted() -> None:
         (["-e", "secret: hunter2 {broken"], ""),
         (["-e", '{"secret_key": "hunter2"'], ""),
         (["-e", "@secrets.yml"], " -e @secrets.yml"),
+        (["-ve", "db_password=hunter2"], " -v"),
+        (["-Ce", "secret_key=hunter2 a=1"], " -C -e a=1"),
+        (["-vCe", "db_password=hunter2"], " -vC"),
+        (["-vedb_password=hunter2"], " -v"),
+        (["-e=db_password=hunter2"], ""),
+        (["--extra-v", "db_password=hunter2"], ""),
+        (["--e=db_password=hunter2 a=1"], " --extra-vars a=1"),
+        (["-tdeploy", "-lweb", "-ihere"], " -tdeploy -lweb -ihere"),
+        (
+            ["-e", 'eks_kubernetes={"kubeconfig":{"users":[{"user":{"client-key-data":"hunter2"}}]}}'],
+            """ -e 'eks_kubernetes='"'"'{"kubeconfig": {"users": [{"user": {}}]}}'"'"''""",
+        ),
+        (
+            ["-e", '{"eks_kubernetes": {"client_key": "hunter2", "private-key": "hunter2"}}'],
+            """ -e '{"eks_kubernetes": {}}'""",
+        ),
+        (["-e", "a=Bearer:eyJhbGciOiJSUzI1NiJ9.hunter2.sig"], " -e 'a=Bearer:********'"),
         (["-e", "eks_kubernetes_proxy=http://ann:hunter2@proxy:3128"], " -e eks_kubernetes_proxy=http://proxy:3128"),
     ],
 )

@@ -16,10 +16,11 @@ from unit.checkpoints import a_checkpoint
 from unit.journals import COMMAND, RESTORE, RUN, JournalWriter, finished_journal, resumed_journal
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import HostProgress
+from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import MASK
 from ansible_collections.evergreen.eks.plugins.module_utils.report import words
 from ansible_collections.evergreen.eks.plugins.module_utils.report.chart import bounds
 from ansible_collections.evergreen.eks.plugins.module_utils.report.document import SCHEMA, as_document, to_json
-from ansible_collections.evergreen.eks.plugins.module_utils.report.events import MASK, read_events
+from ansible_collections.evergreen.eks.plugins.module_utils.report.events import read_events
 from ansible_collections.evergreen.eks.plugins.module_utils.report.markdown import code, plain, to_markdown
 from ansible_collections.evergreen.eks.plugins.module_utils.report.page import to_html
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Report
