@@ -38,8 +38,6 @@ WAVE_FIELDS = ("wave", "waves")
 SUBJECT_FIELDS = ("node", "instance", "text")
 # So many events of before its own file was known are written there, too.
 EARLY_EVENTS = 100
-# Names that an IP address or an instance id makes unambiguous without their domain.
-TELLING_LABEL = re.compile(r"(ip-\d+-\d+-\d+-\d+|i-[0-9a-f]{8,17})\.")
 
 # The values of C(to) in an event C(node_stage), in the order in which a node meets them.
 LAUNCHED = "launched"
@@ -342,9 +340,3 @@ def context_of(params: Mapping[str, Any]) -> dict[str, Any]:
         "stage": about.get("stage") or "",
     }
     return {**context, **{name: about[name] for name in WAVE_FIELDS if about.get("wave") and about.get(name)}}
-
-
-def short_name(node: str) -> str:
-    """C(ip-10-20-32-4) of C(ip-10-20-32-4.eu-central-1.compute.internal); other names stay as they are."""
-    found = TELLING_LABEL.match(node)
-    return found[1] if found else node

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
+from ansible_collections.evergreen.eks.plugins.module_utils.naming import short_names
 
 WIDTH = 100
 MARGIN = "   "
@@ -73,13 +74,6 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[i
         ).rstrip()
         for row in (header, *rows)
     ]
-
-
-def short_names(names: Iterable[str]) -> dict[str, str]:
-    """Names of nodes up to their first dot, where that still tells them apart."""
-    every = [name for name in names if name]
-    heads = Counter(name.partition(".")[0] for name in set(every))
-    return {name: head if heads[head := name.partition(".")[0]] == 1 else name for name in every}
 
 
 # --- the blocks ----------------------------------------------------------------------------------------------------

@@ -42,14 +42,15 @@ class ProgressAction(ModuleAction):
 
         Not for no_log tasks, which must stay silent, and not for background tasks, which outlive us. Standard output
         belongs to callbacks: it may be JSON. The module writes a copy of its events for us alone: others may share the
-        journal that the task names, and what they tell is shown by their own tasks.
+        journal that the task names, and what they tell is shown by their own tasks. It is in Ansible's own folder of
+        this run, which ends with it also where this worker is killed.
         """
         if not self.runs_here() or self._task.no_log or self._task.async_val:
             yield
             return
         group = str(arguments.get("asg_name") or variables.get("inventory_hostname", ""))
         try:
-            handle, path = tempfile.mkstemp(prefix="evergreen-", suffix=".jsonl")
+            handle, path = tempfile.mkstemp(prefix="evergreen-", suffix=".jsonl", dir=constants.DEFAULT_LOCAL_TMP)
         except OSError as error:
             display.warning(f"Progress is not shown, the work goes on: {error}")
             yield

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from ansible_collections.evergreen.eks.plugins.module_utils.journal import KINDS, short_name
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import KINDS
+from ansible_collections.evergreen.eks.plugins.module_utils.naming import short_name
 
 # Seconds for which an event waits for others that are alike: with the pause between two looks less than a second.
 TOGETHER_SECONDS = 0.5

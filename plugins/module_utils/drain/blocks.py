@@ -66,7 +66,7 @@ class Blocks:
         record = departure.brief(self._call.clock.timestamp())
         since = self._call.clock.now() if departure.blocked_at is None else departure.blocked_at
         self._known[departure.pod.uid] = (record["pod"], record["budget"], record["reason"], since)
-        self._call.journal.write("pod_blocked", **_where(drain), **record)
+        self._call.journal.write("pod_blocked", **drain.where, **record)
 
     def look(self, drains: Iterable[NodeDrain]) -> list[Sequence[Pair]]:
         """Tell what has lasted, and what is over; answers the pods that were told of, all of one obstacle together."""
@@ -161,10 +161,6 @@ def _possible(stuck: Iterable[Pair]) -> set[str]:
 def in_the_way(departure: Departure) -> bool:
     """Whether it was refused, and not let go since."""
     return departure.obstacle is not None and not departure.accepted
-
-
-def _where(drain: NodeDrain) -> dict[str, str]:
-    return {"node": drain.node.name, "instance": drain.node.instance_id}
 
 
 def named(pairs: Sequence[Pair]) -> str:

@@ -233,6 +233,11 @@ class NodeDrain:
         """As it was seen last."""
         return self.vitals.node
 
+    @property
+    def where(self) -> dict[str, str]:
+        """The fields by which events of the journal name it."""
+        return {"node": self.node.name, "instance": self.node.instance_id}
+
     # --- what the watch saw
 
     def see_all(self, seen: Iterable[tuple[Pod, Verdict]], now: float) -> None:

@@ -70,7 +70,7 @@ class Report:
         self._pods = pods
         if count:
             names = [drain.node.name for drain in self._plan.drains]
-            where = _where(self._plan.drains[0]) if count == 1 else {}
+            where = self._plan.drains[0].where if count == 1 else {}
             what = "draining" if count == 1 else f"draining {count} nodes"
             text = f"{what}, {counted(pods, 'pod')} to leave"
             self._call.journal.write("drain_begun", text=text, nodes=names, pods=pods, **where)
@@ -88,7 +88,7 @@ class Report:
         """Why pods have not left for a while."""
         for drain, departure, _diagnosis in departures:
             record = departure.record(self._call.clock.timestamp())
-            self._call.journal.write("pod_diagnosed", **{**record, **_where(drain)})
+            self._call.journal.write("pod_diagnosed", **{**record, **drain.where})
 
     def ended(self) -> None:
         """All that could be done was done."""
@@ -108,7 +108,7 @@ class Report:
             self._write(
                 "pod_waited_for",
                 f"{wait.pod}: {text}",
-                **_where(drain),
+                **drain.where,
                 pod=str(wait.pod),
                 uid=wait.pod.uid,
                 reason=wait.hold.reason,
@@ -120,15 +120,15 @@ class Report:
         """A step of the escalation was due for a pod, and was not taken; said once."""
         if (departure.pod.uid, action) not in self._spared:
             self._spared.add((departure.pod.uid, action))
-            fields = {**_where(drain), "pod": str(departure.pod), "uid": departure.pod.uid, "action": action}
+            fields = {**drain.where, "pod": str(departure.pod), "uid": departure.pod.uid, "action": action}
             self._write("pod_spared", f"{departure.pod} is not forced ({action}): {why}", **fields)
 
     def out_of_sight(self, drain: NodeDrain, why: str) -> None:
         text = f"its pods are out of sight, nothing is evicted there for now: {why}"
-        self._write("out_of_sight", text, **_where(drain))
+        self._write("out_of_sight", text, **drain.where)
 
     def in_sight_again(self, drain: NodeDrain) -> None:
-        self._write("in_sight", "its pods are in sight again", **_where(drain))
+        self._write("in_sight", "its pods are in sight again", **drain.where)
 
     def floor(self, before: FloorView | None, now: FloorView) -> None:
         """The floor began to hold us back, or ceased to."""
@@ -153,9 +153,9 @@ class Report:
         if drain.abandoned:
             why = "there is no Node any more" if reason == NODE_GONE else drain.vitals.explain()
             told = f"{counted(len(drain.abandoned), 'pod')} given up: {why}"
-            self._write("pods_abandoned", told, **_where(drain), pods=drain.abandoned)
+            self._write("pods_abandoned", told, **drain.where, pods=drain.abandoned)
         if drain.volumes:
-            self._write("volumes_pending", volumes_pending(drain.volumes), **_where(drain), volumes=drain.volumes)
+            self._write("volumes_pending", volumes_pending(drain.volumes), **drain.where, volumes=drain.volumes)
         facts = {"pods": len(drain.evicted), "seconds": round(seconds), "reason": reason, "text": text}
         far = self._so_far()
         self._stage(drain, DRAINED if drained else NOT_DRAINED, **facts, **far, pods_total=self._pods)
@@ -222,7 +222,7 @@ class Report:
         return {"nodes_done": len(self._ended), "nodes": len(self._plan.drains), "pods_done": self._pods - left}
 
     def _stage(self, drain: NodeDrain, stage: str, **facts: Any) -> None:
-        self._call.journal.write("node_stage", to=stage, zone=drain.node.zone, **_where(drain), **facts)
+        self._call.journal.write("node_stage", to=stage, zone=drain.node.zone, **drain.where, **facts)
 
     @property
     def undrained(self) -> list[NodeDrain]:
@@ -335,10 +335,6 @@ def _advice(entries: Iterable[Mapping[str, Any]]) -> str:
         return "Find out what is in the way"
     named, more = "; ".join(remedies[:REMEDIES_NAMED]), len(remedies) - REMEDIES_NAMED
     return named[:1].upper() + named[1:] + (f"; and {more} more (blocked[].remedy)" if more > 0 else "")
-
-
-def _where(drain: NodeDrain) -> dict[str, str]:
-    return {"node": drain.node.name, "instance": drain.node.instance_id}
 
 
 def _obstacle(record: Mapping[str, Any]) -> str:

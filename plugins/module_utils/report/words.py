@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Optional
 
+from ansible_collections.evergreen.eks.plugins.module_utils import naming
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted, sentence
 from ansible_collections.evergreen.eks.plugins.module_utils.report import records
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Blocked, NodeStory, Phase, Report
@@ -128,13 +129,8 @@ def several_days(report: Report) -> bool:
 def short_names(nodes: Iterable[NodeStory]) -> dict[str, str]:
     """A name for each instance: its node's up to the first dot, where that is nobody else's too."""
     stories = list(nodes)
-    firsts: dict[str, int] = {}
-    for story in stories:
-        first = story.name.partition(".")[0]
-        firsts[first] = firsts.get(first, 0) + 1
-    return {
-        story.instance: first if firsts[first := story.name.partition(".")[0]] == 1 else story.name for story in stories
-    }
+    names = naming.short_names(story.name for story in stories)
+    return {story.instance: names.get(story.name, "") for story in stories}
 
 
 def stage_name(stage: str) -> str:

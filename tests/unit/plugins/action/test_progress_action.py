@@ -127,7 +127,9 @@ def test_progress_appears_on_standard_error_while_the_module_works(run) -> None:
 
     assert lines_shown(outcome) == ["   01:02:03Z [shared] started", "   01:02:03Z [shared] half way"]
     assert "half way" not in outcome.stdout
-    assert not Path(outcome.answer["screen"]).exists(), "what is written for the screen is temporary"
+    screen = Path(outcome.answer["screen"])
+    assert not screen.exists(), "what is written for the screen is temporary"
+    assert screen.parent.name.startswith("ansible-local-"), "Ansible's own folder of a run ends with the run"
 
 
 def test_a_named_journal_is_kept_and_only_what_is_new_in_it_is_shown(run, tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.journal import (
     WAVE_FIELDS,
     Journal,
     context_of,
-    short_name,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -215,19 +214,6 @@ def test_a_journal_without_a_path_writes_nothing(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     Journal(None, FakeClock()).write("in_sight")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "short"),
-    [
-        ("ip-10-20-32-4.eu-central-1.compute.internal", "ip-10-20-32-4"),
-        ("i-0123456789abcdef0.eu-central-1.compute.internal", "i-0123456789abcdef0"),
-        ("ip-10-20-32-4", "ip-10-20-32-4"),
-        ("node-a.rack-1.example.org", "node-a.rack-1.example.org"),
-    ],
-)
-def test_names_are_short_where_that_is_unambiguous(name: str, short: str) -> None:
-    assert short_name(name) == short
 
 
 # ---- the table of kinds

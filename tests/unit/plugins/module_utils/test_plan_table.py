@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.evergreen.eks.plugins.module_utils.plan_outlook import why
-from ansible_collections.evergreen.eks.plugins.module_utils.plan_table import age, duration, grid, short_names, table
+from ansible_collections.evergreen.eks.plugins.module_utils.plan_table import age, duration, grid, table
 
 DOMAIN = "eu-central-1.compute.internal"
 
@@ -46,19 +46,6 @@ def test_columns_are_as_wide_as_they_need():
         "b           12",
     ]
     assert grid(["a"], []) == []
-
-
-@pytest.mark.parametrize(
-    ("names", "short"),
-    [
-        ([f"ip-1.{DOMAIN}", f"ip-2.{DOMAIN}"], ["ip-1", "ip-2"]),
-        ([f"ip-1.{DOMAIN}", "ip-1.us-east-1.compute.internal"], [f"ip-1.{DOMAIN}", "ip-1.us-east-1.compute.internal"]),
-        (["node", "node", ""], ["node", "node"]),
-    ],
-)
-def test_names_are_shortened_where_that_still_tells_them_apart(names, short):
-    found = short_names(names)
-    assert [found[name] for name in names if name] == short
 
 
 WAS = {
