@@ -19,7 +19,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils import (
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
-from ansible_collections.evergreen.eks.plugins.module_utils.report.files import Wish, find_journal
+from ansible_collections.evergreen.eks.plugins.module_utils.report.files import Wish, checkpoint_beside, find_journal
 from ansible_collections.evergreen.eks.plugins.module_utils.report.leave import leave_report, shown
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import FAILED, PUT_BACK, STOPPED, Ending
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options import rollout_of
@@ -137,6 +137,9 @@ def _say_last(params: Mapping[str, Any], call: Call) -> None:
         words, progress, checkpoint = _told_without_apis(words, params, call)
         directory = params["state"]["dir"] or default_directory()
         journal = find_journal(directory, params["cluster_name"], params["asg_name"])
-        trail = trail_of(words, journal, checkpoint)
+        place, run = "", words.put_back.get("run_id") or call.journal.run
+        if checkpoint is None and journal is not None:
+            checkpoint, place = checkpoint_beside(journal, run)
+        trail = trail_of(words, journal, checkpoint, place)
         raise unfinished(params["asg_name"], params["cluster_name"], words, progress, trail) from None
     fail(rollout, words)

@@ -118,7 +118,7 @@ def fail(rollout: Rollout, words: LastWords) -> None:
         words, progress = told(words, traces)
     except EvergreenError:
         progress = Progress(lines=(UNREADABLE,) if words.begun else ())
-    trail = trail_of(words, rollout.journal, traces.checkpoint, rollout.store.place)
+    trail = trail_of(words, rollout.journal, *_told_from(rollout, words, traces.checkpoint))
     raise unfinished(rollout.asg_name, rollout.cluster_name, words, progress, trail)
 
 
@@ -193,6 +193,20 @@ def _traces(rollout: Rollout) -> Traces:
     except GroupNotFound:
         marks = None
     return Traces(marks=marks, ours=bool(marks and marks.holder == ours))
+
+
+def _told_from(
+    rollout: Rollout, words: LastWords, checkpoint: Optional[Checkpoint]
+) -> tuple[Optional[Checkpoint], str]:
+    """The checkpoint that the report is told from, and its place: of a run that has come to its end, or has put all
+    back, the one that it has put aside."""
+    run = words.put_back.get("run_id") or rollout.call.journal.run
+    if checkpoint is None and run:
+        with suppress(EvergreenError):
+            former = rollout.store.former()
+            if former and former.run_id == run:
+                return former, words.put_back.get("checkpoint") or rollout.store.place
+    return checkpoint, rollout.store.place
 
 
 def _brought_up_to_date(rollout: Rollout, checkpoint: Checkpoint) -> Checkpoint:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 from urllib.parse import quote
 
-from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.private_file import replace_privately
 from ansible_collections.evergreen.eks.plugins.module_utils.report.document import to_json
@@ -136,6 +137,16 @@ def beside(journal: Path, run: str) -> tuple[Path, Path]:
     """Where the store C(file) keeps the checkpoint of a run of this journal's group: while it lasts, and after it."""
     base = journal.name.removesuffix(JOURNAL)
     return journal.with_name(f"{base}.json"), journal.with_name(f"{base}.{run}.done.json")
+
+
+def checkpoint_beside(journal: Path, run: str) -> tuple[Optional[Checkpoint], str]:
+    """The checkpoint of this run that the store C(file) keeps there, in use or put aside, and its path."""
+    for path in beside(journal, run):
+        with suppress(OSError, EvergreenError):
+            checkpoint = read_checkpoint(path.read_bytes(), str(path))
+            if checkpoint.run_id == run:
+                return checkpoint, str(path)
+    return None, ""
 
 
 def _events(sources: Sources) -> tuple[list[Event], list[str]]:

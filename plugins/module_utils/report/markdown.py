@@ -74,6 +74,8 @@ def _head(report: Report) -> list[str]:
 
 
 def _ways_on(report: Report) -> list[str]:
+    if report.outcome == records.PUT_BACK:
+        return [f"## {words.WHY_PUT_BACK}", plain(report.cause)] if report.cause else []
     if not report.unfinished:
         return []
     lines = [f"- Why: {plain(report.cause)}"] if report.cause else []

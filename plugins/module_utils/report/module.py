@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.report import words
@@ -21,7 +21,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report.files import 
     ReportError,
     Sources,
     Wish,
-    beside,
+    checkpoint_beside,
     find_journal,
     make_report,
     paths_of,
@@ -96,9 +96,4 @@ def _local(group: str, journal: Path, run: str, missing: tuple[str, ...]) -> Sou
     """What lies on this machine: the checkpoint beside the journal, of an unfinished or of an archived run."""
     with suppress(OSError), journal.open(encoding="utf-8", errors="replace") as lines:
         run = run or last_run(read_events(lines))
-    for path in beside(journal, run):
-        with suppress(OSError, EvergreenError):
-            checkpoint = read_checkpoint(path.read_bytes(), str(path))
-            if checkpoint.run_id == run:
-                return Sources(group, journal, checkpoint, str(path), missing)
-    return Sources(group, journal, missing=missing)
+    return Sources(group, journal, *checkpoint_beside(journal, run), missing)

@@ -89,17 +89,18 @@ def _head(report: Report) -> str:
 
 
 def _ways_on(report: Report) -> str:
-    """Why it stopped, and the commands to go on and back."""
-    if not report.unfinished or report.outcome == records.RUNNING:
+    """Why it stopped, or was put back, and the commands to go on and back where there are any."""
+    if report.outcome in (records.RUNNING, records.FINISHED):
         return ""
     parts = [f"<p>{text(report.cause)}</p>"] if report.cause else []
-    for title, command in (("To go on", report.resume_command), ("To go back", report.restore_command)):
+    for way, command in (("To go on", report.resume_command), ("To go back", report.restore_command)):
         if command:
-            parts.append(f"<div><b>{title}</b><pre>{text(command)}</pre></div>")
+            parts.append(f"<div><b>{way}</b><pre>{text(command)}</pre></div>")
     if not parts:
         return ""
     kind = OUTCOME_CLASSES.get(report.outcome, "warn")
-    return f'<section class="ways {kind}"><h2>It is not finished</h2>{"".join(parts)}</section>'
+    title = "It is not finished" if report.unfinished else words.WHY_PUT_BACK
+    return f'<section class="ways {kind}"><h2>{title}</h2>{"".join(parts)}</section>'
 
 
 def _stats(report: Report) -> str:

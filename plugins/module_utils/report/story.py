@@ -300,9 +300,12 @@ def _add_facts(
         if report.floor is None:
             report.floor = max(0, checkpoint.sizes_before.get("desired_capacity", 0) - checkpoint.unavailable)
     report.selected = max(report.selected, len(report.old))
+    causes = [attempt.cause for attempt in report.attempts]
+    if report.outcome == records.PUT_BACK:  # the way back does not know why, where somebody else has begun it
+        report.cause = next(filter(None, reversed(causes)), "")
     if report.unfinished:
         last = ends[-1] if ends else None
-        report.cause = report.attempts[-1].cause if report.attempts else ""
+        report.cause = causes[-1] if causes else ""
         known = ending or Ending()
         resume = known.resume_command or (last.text("resume_command") if last else "")
         report.resume_command = resume or (begun[-1].text("command") if begun else "")

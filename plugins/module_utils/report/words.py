@@ -24,6 +24,7 @@ OUTCOMES = {
     records.RUNNING: "Running",
     records.INTERRUPTED: "Interrupted",
 }
+WHY_PUT_BACK = "Why it was put back"
 STAGES = {
     "reserve": "preparing",
     "gate": "waiting at gates",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 import pytest
 from unit.checkpoints import a_checkpoint
 from unit.fakes import FakeClock
-from unit.journals import finished_journal
+from unit.journals import RUN, finished_journal
 
 from ansible_collections.evergreen.eks.plugins.module_utils import run_stage
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.hold import LockLost
 from ansible_collections.evergreen.eks.plugins.module_utils.journal import Journal
-from ansible_collections.evergreen.eks.plugins.module_utils.report.files import FORMATS
+from ansible_collections.evergreen.eks.plugins.module_utils.report.files import FORMATS, beside
+from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, journal_path
 from ansible_collections.evergreen.eks.plugins.module_utils.unfinished import Trail, Unfinished
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
@@ -88,3 +91,40 @@ def test_a_run_that_lost_its_group_does_not_end_the_run_of_another_in_their_jour
     with pytest.raises(Unfinished):
         run_stage.enter(params, call)
     assert told == kinds
+
+
+@pytest.mark.parametrize("known_by", ["result", "journal"])
+def test_without_aws_a_run_that_was_put_back_is_told_from_its_archived_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known_by: str
+) -> None:
+    def rollout_of(*_arguments: Any) -> None:
+        raise EvergreenError("STS does not answer")
+
+    monkeypatch.setattr(run_stage, "rollout_of", rollout_of)
+    journal = journal_path(str(tmp_path), Place("111122223333", "eu-central-1", "prod", "shared"))
+    journal.parent.mkdir(parents=True)
+    journal.write_text("\n".join(finished_journal().lines[:30]) + "\n", encoding="utf-8")
+    _unfinished, archived = beside(journal, RUN)
+    archived.write_text(a_checkpoint(ended="2026-11-21T01:20:00Z", given_up=True).to_json(), encoding="utf-8")
+    result = {"asg_name": "shared", "replaced": [], "kept": [], **({"run_id": RUN} if known_by == "result" else {})}
+    params = {
+        "stage": "failed",
+        "cluster_name": "prod",
+        "asg_name": "shared",
+        "failed_stage": "Drain",
+        "cause": "node ip-1 was not drained",
+        "cause_reason": "drain_timeout",
+        "begun": True,
+        "resume_command": "go on",
+        "restore_command": "go back",
+        "put_back": result,
+        "state": {"store": "file", "dir": str(tmp_path)},
+        "report": {"formats": ["json"], "dir": None},
+    }
+    clock = FakeClock()
+    with pytest.raises(Unfinished) as stopped:
+        run_stage.enter(params, Call(clock=clock, journal=Journal(str(journal), clock, run=RUN)))
+    told = json.loads(Path(stopped.value.details["reports"]["json"]).read_text(encoding="utf-8"))
+
+    assert (told["outcome"], told["cause"]) == ("put_back", "node ip-1 was not drained")
+    assert f"checkpoint {archived}" in told["sources"]

@@ -190,10 +190,12 @@ class Recorded:
 
     def __init__(self) -> None:
         self.checkpoint, self.saved = replace(half_way(), holder="us"), 0
+        self.aside = None
         self.rollout = SimpleNamespace(
             store=self,
             holder=SimpleNamespace(label="us"),
-            call=SimpleNamespace(clock=FakeClock()),
+            call=SimpleNamespace(clock=FakeClock(), journal=SimpleNamespace(run=a_checkpoint().run_id)),
+            aws=None,
             journal=Path("/nowhere/shared.journal.jsonl"),
             asg_name="shared",
             cluster_name="prod",
@@ -201,6 +203,9 @@ class Recorded:
 
     def load(self):
         return self.checkpoint
+
+    def former(self):
+        return self.aside
 
     def save(self, checkpoint) -> None:
         self.saved += 1
@@ -237,3 +242,26 @@ def test_who_stops_knows_what_its_report_is_told_from(monkeypatch: pytest.Monkey
         fail(recorded.rollout, WORDS)
 
     assert stopped.value.trail == Trail(True, recorded.rollout.journal, recorded.checkpoint, recorded.place)
+
+
+ARCHIVED = "/nowhere/shared.done.json"
+
+
+@pytest.mark.parametrize(
+    ("put_back", "ours"),
+    [
+        ({"run_id": a_checkpoint().run_id, "checkpoint": ARCHIVED, **PUT_BACK}, True),
+        ({"run_id": "an earlier run", "checkpoint": ARCHIVED, **PUT_BACK}, False),
+        ({}, True),  # it had come to its end, and what came after failed: the journal knows which run it was
+    ],
+)
+def test_who_has_put_its_checkpoint_aside_is_told_from_that(monkeypatch: pytest.MonkeyPatch, put_back, ours: bool):
+    recorded = Recorded()
+    recorded.checkpoint, recorded.aside = None, half_way()
+    monkeypatch.setattr(module, "describe_group", lambda *_arguments: SimpleNamespace(tags={}))
+    with pytest.raises(Unfinished) as stopped:
+        fail(recorded.rollout, replace(WORDS, put_back=put_back))
+
+    trail = stopped.value.trail
+    assert trail.checkpoint == (recorded.aside if ours else None)
+    assert trail.place == (ARCHIVED if ours and put_back else recorded.place)

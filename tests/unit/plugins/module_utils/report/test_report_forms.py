@@ -166,6 +166,18 @@ def test_the_json_is_the_schema_that_is_documented() -> None:
     assert as_document(told(resumed_journal())) == document
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_that_was_put_back_says_why_and_offers_no_way(form: str) -> None:
+    journal = JournalWriter(waves=1)
+    journal.begin(["0"])
+    journal.end("put_back", cause="ip-1 was not drained", resume_command="go on now")
+    written = FORMS[form](told(journal))
+
+    assert "ip-1 was not drained" in written
+    assert "go on now" not in written
+    assert form == "json" or "Why it was put back" in written
+
+
 @pytest.mark.parametrize(
     ("text", "written"),
     [("a|b", "a\\|b"), ("two\nlines", "two lines"), ("<b>", "\\<b\\>"), ("snake_case", "snake\\_case")],

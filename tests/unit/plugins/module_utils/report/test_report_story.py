@@ -277,8 +277,18 @@ def test_a_run_that_goes_back_by_itself_ends_twice_and_the_last_word_counts() ->
     journal.end("put_back", cause="node ip-1 was not drained")
     report = told(journal)
 
-    assert (report.outcome, report.attempts[0].cause) == ("put_back", "node ip-1 was not drained")
+    assert (report.outcome, report.cause) == ("put_back", "node ip-1 was not drained")
     assert report.seconds == 2
+
+
+def test_a_run_that_somebody_puts_back_later_says_why_it_had_stopped() -> None:
+    journal = begun()
+    journal.end("failed", cause="node ip-1 was not drained")
+    journal.at += 300
+    journal.begin(["0", "1"], resumed=True, purpose="restore")
+    journal.end("put_back")
+
+    assert told(journal).cause == "node ip-1 was not drained"
 
 
 def test_a_pod_is_blocked_until_it_goes_or_its_node_is_empty_or_to_the_end() -> None:
