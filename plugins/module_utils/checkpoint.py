@@ -17,7 +17,7 @@ from typing import Any, Mapping, Optional
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import CapacityChange, Departure, Ledger, Wave
 
-SCHEMA = 1
+SCHEMA = 2  # since 2 with the history
 
 GROUP_TAGS = "evergreen.eks/"
 RUN_TAG = GROUP_TAGS + "run"
@@ -299,6 +299,7 @@ def read_checkpoint(text: str | bytes, place: str) -> Checkpoint:
                 ],
                 "obligations": _obligations(document["obligations"]),
                 "ledger": _ledger_of(document["ledger"]),
+                "history": _history(document.get("history")),
             }
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -377,6 +378,11 @@ def _ledger_of(document: Mapping[str, Any]) -> Ledger:
         change=CapacityChange(**change) if change else None,
         departure=Departure(**departure) if departure else None,
     )
+
+
+def _history(entries: Any) -> list[dict[str, Any]]:
+    """What is readable of it: it serves an estimate only, and must not keep a run from going on."""
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def _obligations(document: Mapping[str, Any]) -> Obligations:

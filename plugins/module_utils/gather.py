@@ -26,7 +26,13 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import WaitTi
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import describe_group, describe_instances
 from ansible_collections.evergreen.eks.plugins.module_utils.orphans import Orphan, by_final_state, find_orphans
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
-from ansible_collections.evergreen.eks.plugins.module_utils.plan_file import Followed, follow, read_planned
+from ansible_collections.evergreen.eks.plugins.module_utils.plan_file import (
+    Followed,
+    PlanUnusable,
+    follow,
+    read_planned,
+    still_there,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.plan_time import former_history
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import (
     SHORT_FINGERPRINT,
@@ -235,7 +241,7 @@ def _select(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> tuple[str
     gone = already_gone(rollout.aws, scene, selection.value) if selection.kind == "instances" else []
     chosen = plan.select(scene.hosts, selection, datetime.now(timezone.utc), gone)
     notes = (f"{names(gone)} named to be replaced, and gone already",) if gone else ()
-    if rollout.settings.plan_file and chosen:
+    if rollout.settings.plan_file:
         followed = _followed(rollout, checkpoint, scene, chosen)
         chosen, notes = followed.selected, notes + followed.notes
     checkpoint.hosts = {name: _progress(scene, name, reason) for name, reason in sorted(chosen.items())}
@@ -243,8 +249,18 @@ def _select(rollout: Rollout, checkpoint: Checkpoint, scene: Scene) -> tuple[str
 
 
 def _followed(rollout: Rollout, checkpoint: Checkpoint, scene: Scene, chosen: Mapping[str, str]) -> Followed:
-    """The selection as it was planned. Raises PlanDrift and PlanUnusable."""
-    planned = read_planned(Path(rollout.settings.plan_file), checkpoint.cluster, scene.group.name)
+    """The selection as it was planned. Raises PlanDrift and PlanUnusable.
+
+    Where nobody is selected, a plan is only asked whether somebody should be: a run that is repeated needs none.
+    """
+    try:
+        planned = read_planned(Path(rollout.settings.plan_file), checkpoint.cluster, scene.group.name)
+    except PlanUnusable as error:
+        if chosen:
+            raise
+        return Followed({}, (f"nobody is selected, and the plan does not say whether somebody should be: {error}",))
+    if not chosen and not still_there(planned, scene.hosts):
+        return Followed({})
     target = scene.target.fingerprint[:SHORT_FINGERPRINT], describe_target(scene.target)
     return follow(planned, rollout.settings.decisive, target, chosen, scene.hosts)
 

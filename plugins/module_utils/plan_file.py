@@ -110,6 +110,12 @@ def read_planned(path: Path, cluster: Mapping[str, str], name: str) -> Planned:
     return _planned(path, known["groups"][name])
 
 
+def still_there(planned: Planned, hosts: Sequence[Host]) -> list[str]:
+    """Who was planned to be replaced, and is a member still."""
+    members = {host.instance_id for host in hosts if host.counts}
+    return [name for name in planned.selected if name in members]
+
+
 def follow(
     planned: Planned,
     asked: Mapping[str, Any],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Optional
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -16,12 +17,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Ch
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.plan import Request, plan_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.rehearsal import rehearse
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.run import DRAIN_OPTIONS
-from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.foresight import with_impossible_budgets
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, as_plan
 from ansible_collections.evergreen.eks.plugins.module_utils.groups import Target
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesError
-from ansible_collections.evergreen.eks.plugins.module_utils.moments import timestamp_of
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_timestamp, timestamp_of
 from ansible_collections.evergreen.eks.plugins.module_utils.plan_course import Course, Step, by_wave, course_of
 from ansible_collections.evergreen.eks.plugins.module_utils.plan_table import table
 from ansible_collections.evergreen.eks.plugins.module_utils.plan_time import Pace, pace_of, wave_seconds
@@ -46,16 +47,39 @@ class Rehearsal:
         return max((len(pods) + self.staying.get(name, 0) for name, pods in self.leaving.items()), default=0)
 
 
-def outlook(rollout: Rollout, gathered: Gathered, drain: Optional[Mapping[str, Any]]) -> dict[str, Any]:
+def outlook(
+    rollout: Rollout,
+    gathered: Gathered,
+    drain: Optional[Mapping[str, Any]],
+    max_parallel: Optional[int] = None,
+    needed: bool = True,
+) -> dict[str, Any]:
     """The plan as data. With `drain`, the options of C(node_drain), it is asked what a drain would meet, and how many
-    addresses are free; without, nothing more is asked of AWS than was gathered."""
+    addresses are free; without, nothing more is asked of AWS than was gathered. `max_parallel`: drains at a time, else
+    that of `drain`.
+
+    Where the outlook is not `needed`, as by a run that is to go on, a mistake in it is only noted.
+    """
     plan = as_plan(gathered)
     if plan["remaining"]:
         plan = with_impossible_budgets(plan, rollout.client)
+    parallel = max_parallel or (drain or {}).get("max_parallel") or DRAIN_OPTIONS["max_parallel"]["default"]
+    try:
+        return _looked_ahead(rollout, gathered, plan, drain, int(parallel))
+    except Exception as error:
+        if needed or isinstance(error, EvergreenError):
+            raise
+        note = f"how it would go on is not known, please report this: {type(error).__name__} {error}"
+        return {**plan, "notes": [*plan["notes"], note], "summary": [*plan["summary"], f"{plan['asg_name']}: {note}"]}
+
+
+def _looked_ahead(
+    rollout: Rollout, gathered: Gathered, known: Mapping[str, Any], drain: Optional[Mapping[str, Any]], parallel: int
+) -> dict[str, Any]:
+    plan = dict(known)
     rehearsal, notes = _rehearsed(rollout, plan["remaining"], drain)
     course = course_of(gathered.checkpoint, gathered.scene)
     pace = pace_of(gathered.checkpoint.history)
-    parallel = int((drain or {}).get("max_parallel") or DRAIN_OPTIONS["max_parallel"]["default"])
     now = rollout.client.time.now()
     plan.update(
         made=timestamp_of(now),
@@ -70,7 +94,9 @@ def outlook(rollout: Rollout, gathered: Gathered, drain: Optional[Mapping[str, A
         max_size_after=_max_size_after(gathered.checkpoint, plan),
     )
     _tell_nodes(plan, gathered.scene, course, rehearsal, now)
-    _tell_waves(plan, course, pace, parallel, 0 if gathered.resumed else rollout.settings.canary_bake_seconds)
+    _tell_waves(
+        plan, course, pace, parallel, baking_left(gathered.checkpoint, rollout.settings.canary_bake_seconds, now)
+    )
     if drain and plan["remaining"]:
         plan["addresses"] = _addresses(rollout, gathered.scene, course, rehearsal)
         plan["summary"] += _too_few(plan)
@@ -142,6 +168,14 @@ def skipped(checkpoint: Checkpoint) -> dict[str, list[Any]]:
     }
 
 
+def baking_left(checkpoint: Checkpoint, seconds: float, now: datetime) -> float:
+    """How long the canary is still to stand before the second wave."""
+    if "baked" in checkpoint.stages:
+        return 0
+    begun = parse_timestamp(checkpoint.stages.get("baking", ""))
+    return max(0.0, seconds - (now - begun).total_seconds()) if begun else seconds
+
+
 # --- the parts -----------------------------------------------------------------------------------------------------
 
 
@@ -191,8 +225,12 @@ def _tell_nodes(plan: dict[str, Any], scene: Scene, course: Course, rehearsal: O
 
 
 def _tell_waves(plan: dict[str, Any], course: Course, pace: Pace, parallel: int, bake: float) -> None:
-    """Each wave: who is expected in it, the sizes while it lasts, and how long that takes; and the whole run."""
+    """Each wave: who is expected in it, the sizes while it lasts, and how long that takes; and the whole run.
+
+    `bake`: how long the canary stands, once one wave is finished.
+    """
     steps = {step.number: step for step in course.steps}
+    finished = sum(wave["finished"] for wave in plan["waves"])
     awaited, total, begun = False, 0.0, 0
     for wave in plan["waves"]:
         step = steps.get(wave["number"])
@@ -201,7 +239,12 @@ def _tell_waves(plan: dict[str, Any], course: Course, pace: Pace, parallel: int,
             continue
         launches = awaited or step.launches > 0
         seconds = wave_seconds(
-            pace, len(step.instances), launches, parallel, first=begun == 0, bake=bake if begun == 1 else 0
+            pace,
+            len(step.instances),
+            launches,
+            parallel,
+            first=begun == 0,
+            bake=bake if finished + begun == 1 else 0,
         )
         awaited, total, begun = bool(step.successors), total + seconds, begun + 1
         wave.update(_told(step), seconds=round(seconds))

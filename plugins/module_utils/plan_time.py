@@ -26,6 +26,7 @@ KEPT_RUNS = 5
 # Seconds, where no run has told better: a managed AMI on a current instance type, pods that stop within their default
 # grace, an instance that shuts down, and two looks of the gate with what it waits for to start.
 ASSUMED = {"ready_seconds": 120, "drain_seconds": 60, "terminate_seconds": 60, "between_seconds": 30}
+LONGEST = 366 * 86400.0  # seconds that anything may have taken
 NODE_EVENT = "node_stage"
 
 
@@ -61,8 +62,8 @@ def pace_of(history: Sequence[Mapping[str, Any]]) -> Pace:
 
 
 def wave_seconds(pace: Pace, nodes: int, launches: bool, parallel: int, first: bool, bake: float = 0) -> float:
-    """Seconds of one wave. `launches`: new nodes are waited for before it. `bake`: how long the canary stands."""
-    before = (pace.ready_seconds if launches else 0) + (0 if first else pace.between_seconds + bake)
+    """Seconds of one wave. `launches`: new nodes are waited for before it. `bake`: so long the canary stands before."""
+    before = (pace.ready_seconds if launches else 0) + (0 if first else pace.between_seconds) + bake
     return before + pace.drain_seconds * ceil(nodes / max(1, parallel)) + pace.terminate_seconds
 
 
@@ -168,7 +169,7 @@ def _median(values: Sequence[float]) -> Optional[float]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LONGEST
 
 
 def _parsed(line: str) -> Optional[dict[str, Any]]:

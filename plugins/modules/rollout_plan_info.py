@@ -31,6 +31,11 @@ options:
       - Empty asks neither.
     type: dict
     default: {}
+  max_parallel:
+    description:
+      - How many nodes M(evergreen.eks.node_drain) will drain at a time, for the time that the rollout is expected to
+        take. By default that of O(rehearse), or the default of that module.
+    type: int
   plan_file:
     description:
       - A file of the controller that the plan is written to (JSON, mode 0600), for O(settings.plan_file) of the
@@ -248,7 +253,10 @@ plan:
       type: list
       elements: dict
     notes:
-      description: What an operator should know about this plan.
+      description:
+        - What an operator should know about this plan.
+        - Without O(rehearse) and O(plan_file), and outside check mode, a mistake in the look ahead is only noted here,
+          and what is on paper is missing.
       type: list
       elements: str
     returning_instance_ids:
@@ -326,6 +334,7 @@ def main() -> None:
         argument_spec=rollout_argument_spec(
             purpose={"type": "str", "choices": ["rollout", "restore"], "default": "rollout"},
             rehearse={"type": "dict", "default": {}},
+            max_parallel={"type": "int"},
             plan_file={"type": "path"},
         ),
         supports_check_mode=True,
@@ -336,7 +345,7 @@ def main() -> None:
             check_place(Path(path))
         rollout = rollout_of(module.params, Call.of(module))
         going_back = module.params["purpose"] == "restore"
-        plan = plan_back(rollout) if going_back else plan_ahead(rollout, drain, path)
+        plan = plan_back(rollout) if going_back else plan_ahead(rollout, drain, module.params["max_parallel"], path)
         module.exit_json(changed=False, plan=plan)
 
 
@@ -346,12 +355,14 @@ def plan_back(rollout: Rollout) -> dict[str, Any]:
     return with_impossible_budgets(plan, rollout.client) if plan.get("remaining") else plan
 
 
-def plan_ahead(rollout: Rollout, drain: Optional[Mapping[str, Any]], path: Optional[str]) -> dict[str, Any]:
+def plan_ahead(
+    rollout: Rollout, drain: Optional[Mapping[str, Any]], max_parallel: Optional[int], path: Optional[str]
+) -> dict[str, Any]:
     """What a rollout would do; written to the file, where one is named."""
     if path:
         rollout = replace(rollout, settings=replace(rollout.settings, plan_file=""))
     gathered = gather(rollout)
-    plan = outlook(rollout, gathered, drain)
+    plan = outlook(rollout, gathered, drain, max_parallel, needed=bool(drain or path or rollout.call.check_mode))
     if path and not rollout.call.check_mode:
         write_plan(Path(path), gathered.checkpoint.cluster, plan["asg_name"], plan)
         plan["summary"].append(f"{plan['asg_name']}: the plan is written to {path}")

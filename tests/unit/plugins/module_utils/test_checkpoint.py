@@ -115,6 +115,25 @@ class TestDocument:
         assert read_checkpoint(checkpoint().to_json(), "here") == checkpoint()
 
     @pytest.mark.parametrize(
+        ("history", "read"),
+        [
+            ("oops", []),
+            (None, []),
+            ({"run_id": "1"}, []),
+            ([1, {"run_id": "1", "ready_seconds": 50}, None], [{"run_id": "1", "ready_seconds": 50}]),
+        ],
+    )
+    def test_a_history_that_is_none_keeps_no_run_from_going_on(self, history, read):
+        document = {**json.loads(checkpoint().to_json()), "history": history}
+        assert read_checkpoint(json.dumps(document), "here") == checkpoint(history=read)
+
+    def test_what_was_written_before_there_was_a_history_is_read_and_no_older_release_reads_what_is_written_now(self):
+        document = json.loads(checkpoint().to_json())
+        assert document["schema"] == 2
+        del document["history"]
+        assert read_checkpoint(json.dumps({**document, "schema": 1}), "here") == checkpoint()
+
+    @pytest.mark.parametrize(
         ("text", "reason"),
         [
             ("", "checkpoint_corrupt"),

@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from unit.checkpoints import a_checkpoint
 from unit.scenes import a_member, a_scene
 from unit.scripted_aws import instance_entry, scripted_aws
 
+from ansible_collections.evergreen.eks.plugins.module_utils import gather
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, HostProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.gather import Gathered, already_gone, as_plan
-from ansible_collections.evergreen.eks.plugins.module_utils.plan import Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.plan import Selection, Wave
+from ansible_collections.evergreen.eks.plugins.module_utils.plan_file import PlanDrift, write_plan
 
 SERVING, LEAVING, ENDED, FORGOTTEN, ELSEWHERE = (f"i-0000000{letter}" for letter in "abcde")
 
@@ -32,6 +36,35 @@ def test_named_instances_that_are_gone_already():
         )
         named = [SERVING, LEAVING, ENDED, FORGOTTEN, ELSEWHERE]
         assert already_gone(script.aws, scene, named) == [LEAVING, ENDED, FORGOTTEN]
+
+
+def selected(plan_file, members) -> tuple[dict, tuple[str, ...]]:
+    """Whom a run that follows this file selects of these members, which all are as the group launches them; notes."""
+    settings = SimpleNamespace(selection=Selection("outdated"), plan_file=str(plan_file), decisive={})
+    checkpoint = a_checkpoint(hosts={})
+    notes = gather._select(SimpleNamespace(settings=settings, aws=None), checkpoint, a_scene(members))
+    return checkpoint.hosts, notes
+
+
+def a_plan_file(folder, *instance_ids: str):
+    plan = {"made": "2026-11-21T01:00:00Z", "fingerprint": "sha256:1", "target": "version 3", "settings": {}}
+    write_plan(folder / "plan.json", a_checkpoint().cluster, "shared", {**plan, "remaining": list(instance_ids)})
+    return folder / "plan.json"
+
+
+def test_nobody_is_selected_any_more_who_was_planned_to_be_replaced(tmp_path):
+    with pytest.raises(PlanDrift, match=f"{SERVING} was planned to be replaced, and would not be"):
+        selected(a_plan_file(tmp_path, SERVING), [a_member(SERVING)])
+
+
+def test_a_plan_that_is_carried_out_has_nothing_more_to_say(tmp_path):
+    assert selected(a_plan_file(tmp_path, ENDED), [a_member(SERVING)]) == ({}, ())
+
+
+def test_who_selects_nobody_needs_no_plan(tmp_path):
+    hosts, (note,) = selected(tmp_path / "none.json", [a_member(SERVING)])
+    assert hosts == {}
+    assert "there is no plan file" in note
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime, timezone
+from math import inf, nan
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,6 +54,7 @@ def test_a_wave(nodes, launches, parallel, first, bake, seconds):
         ([{"ready_seconds": 50.0}, {"ready_seconds": 70}, {"ready_seconds": 900}], 70, 3),
         ([{"ready_seconds": None, "drain_seconds": 5}], ASSUMED["ready_seconds"], 1),
         ([{"ready_seconds": "soon"}, {"ready_seconds": True}, {}], ASSUMED["ready_seconds"], 0),
+        ([{"ready_seconds": value} for value in (-1, 1e300, 10**400, inf, nan)], ASSUMED["ready_seconds"], 0),
     ],
 )
 def test_the_pace_is_the_median_of_what_former_runs_have_measured(history, ready, runs):
