@@ -114,13 +114,14 @@ def cni_settings(client: KubernetesClient) -> Optional[dict[str, str]]:
     return _environment(found[0]) if found else None
 
 
-def record(node: PerNode, zones: Iterable[ZoneNeed]) -> dict[str, Any]:
+def record(node: PerNode, zones: Iterable[ZoneNeed], subnets: Sequence[str]) -> dict[str, Any]:
     """All of it as data."""
     listed = list(zones)
     answers = [zone.enough for zone in listed]
     return {
         "per_node": node.addresses,
         "assumption": node.assumption,
+        "subnets": list(subnets),
         "zones": [asdict(zone) for zone in listed],
         "enough": None if None in answers else all(answers),
     }

@@ -197,7 +197,7 @@ def _rehearsed(
         return None, (f"what would block is not known: {error.message}",)
     leaving = {one.node.name: sorted(str(pod.pod) for pod in one.departures.values()) for one in plan.drains}
     blocked = [
-        {name: entry[name] for name in CAUSES if name in {**entry, "node": node}} | {"node": node}
+        {name: value for name, value in entry.items() if name in CAUSES} | {"node": node}
         for node, result in nodes.items()
         for entry in result["blocked"]
     ]
@@ -279,7 +279,8 @@ def _addresses(rollout: Rollout, scene: Scene, course: Course, rehearsal: Option
         plan_addresses.cni_settings(rollout.client.briefly), rehearsal.most_pods if rehearsal else 0, places
     )
     free = plan_addresses.free_addresses(rollout.aws.briefly, scene.group.subnets)
-    return plan_addresses.record(node, plan_addresses.needs(course.extra_by_zone, node.addresses, free))
+    zones = plan_addresses.needs(course.extra_by_zone, node.addresses, free)
+    return plan_addresses.record(node, zones, scene.group.subnets)
 
 
 def _too_few(plan: Mapping[str, Any]) -> list[str]:

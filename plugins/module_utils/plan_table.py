@@ -164,8 +164,10 @@ def _addresses(addresses: Mapping[str, Any]) -> list[str]:
     ]
     lines = grid(["zone", "extra at most", "addresses needed", "free", ""], rows, right=(1, 2, 3))
     lines += _wrapped(f"Addresses are estimated: {addresses['assumption']}.")
-    if addresses["enough"] is None:
+    if addresses["enough"] is None and addresses["subnets"]:
         lines += _wrapped("Free addresses are unknown: allow ec2:DescribeSubnets to see them.")
+    elif addresses["enough"] is None:
+        lines += _wrapped("Free addresses are unknown: the group names no subnets.")
     return lines
 
 
@@ -202,7 +204,7 @@ def _duration(plan: Mapping[str, Any]) -> list[str]:
 
 def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
     return textwrap.wrap(
-        text.encode("ascii", "replace").decode(),
+        text,
         WIDTH - len(MARGIN),
         initial_indent=first,
         subsequent_indent=rest,
@@ -212,4 +214,9 @@ def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
 
 
 def _margin(lines: Iterable[str]) -> list[str]:
-    return [f"{MARGIN}{line}"[:WIDTH].rstrip() for line in lines]
+    return [f"{MARGIN}{_printable(line)}"[:WIDTH].rstrip() for line in lines]
+
+
+def _printable(text: str) -> str:
+    """In ASCII, without what a terminal would obey to: names and messages are others' words."""
+    return "".join(character if " " <= character <= "~" else "?" for character in text)

@@ -56,7 +56,8 @@ def test_whether_they_are_enough(free, enough, all_of_them):
     zones = needs({"a": 2, "b": 0}, 10, free)
     assert [(zone.zone, zone.extra_instances, zone.addresses_needed) for zone in zones] == [("a", 2, 20), ("b", 0, 0)]
     assert [zone.enough for zone in zones] == enough
-    assert record(PerNode(10, "ten"), zones)["enough"] is all_of_them
+    recorded = record(PerNode(10, "ten"), zones, SUBNETS)
+    assert (recorded["enough"], recorded["subnets"]) == (all_of_them, SUBNETS)
 
 
 def test_free_addresses_are_those_of_all_subnets_of_a_zone():

@@ -125,6 +125,7 @@ def a_plan(nodes: int = 4, waves: int = 2, **changes: Any) -> dict[str, Any]:
         "addresses": {
             "assumption": "59 a node",
             "enough": False,
+            "subnets": ["subnet-1"],
             "zones": [
                 {
                     "zone": "eu-central-1a",
@@ -196,9 +197,37 @@ def test_what_is_not_known_is_not_made_up():
     entries = [{**entry, "moves": None, "node": "", "age_seconds": None} for entry in a_plan()["selected"]]
     text = "\n".join(table(a_plan(selected=entries, rehearsed=False, addresses={})))
     assert "(no node)" in text and "pods" not in text and "addresses" not in text
-    unknown = {"assumption": "59 a node", "enough": None, "zones": a_plan()["addresses"]["zones"]}
+    unknown = {
+        "assumption": "59 a node",
+        "enough": None,
+        "subnets": ["subnet-1"],
+        "zones": a_plan()["addresses"]["zones"],
+    }
     unknown["zones"][0].update(addresses_free=None, enough=None)
     assert "allow ec2:DescribeSubnets" in "\n".join(table(a_plan(addresses=unknown)))
+
+
+def test_no_word_of_others_is_obeyed_by_a_terminal():
+    plan = a_plan(blocked=[blocked("shop/web-1", "it says \x1b[2J\x9b2J\x07 n\u00f6", "ask \x1b]0;them")])
+    plan["selected"][0] |= {"node": "ip-1\x1b[31m", "why": "named \u2192 \x1b[0m"}
+    lines = table(plan)
+    assert all(" " <= character <= "~" for line in lines for character in line)
+    assert any("ip-1?[31m" in line and "named ? ?[0m" in line for line in lines)
+    assert any("it says ?[2J?2J? n?" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("subnets", "enough", "says"),
+    [
+        (["subnet-1"], None, "allow ec2:DescribeSubnets"),
+        ([], None, "the group names no subnets"),
+        (["subnet-1"], True, ""),
+    ],
+)
+def test_why_free_addresses_are_unknown(subnets, enough, says):
+    addresses = {**a_plan()["addresses"], "subnets": subnets, "enough": enough}
+    unknown = [line for line in table(a_plan(addresses=addresses)) if "are unknown" in line]
+    assert [says in line for line in unknown] == ([True] if says else [])
 
 
 def test_a_plan_for_nobody_has_no_table():
