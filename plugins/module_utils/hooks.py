@@ -8,12 +8,25 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import Journal
+
+BEGUN, ENDED = "hook_begun", "hook_ended"
 
 
 class HookFailed(EvergreenError):
     """A task of the operator's own failed: he does not want the rollout to go on."""
 
     default_reason = "user_gate"
+
+
+def tell(params: Mapping[str, Any], journal: Journal) -> dict[str, Any]:
+    """Note that they begin, or have ended: their time is theirs, and silence meanwhile is no dead run."""
+    told = {"hook": params["hook"], "files": params["hook_files"]}
+    if params["stage"] == BEGUN:
+        journal.write("hook_begun", **told)
+    else:
+        journal.write("hook_ended", **told)
+    return {"changed": False}
 
 
 def fail(params: Mapping[str, Any]) -> None:

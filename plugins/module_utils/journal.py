@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import stat
 import threading
 from collections.abc import Iterable, Mapping
@@ -90,6 +89,8 @@ KINDS: dict[str, Kind] = {
     "stop_cleared": Kind("a request to stop was for an earlier run", ("request",)),
     "swept": Kind("marks that a killed run has left on instances are taken off", ("instances",)),
     "lock": Kind("the lock of the cluster is waited for, taken over, or could not be renewed", (), loud=True),
+    "hook_begun": Kind("the operator's own tasks begin; they write nothing themselves", ("hook", "files")),
+    "hook_ended": Kind("they have come to their end", ("hook", "files")),
     # the group
     "capacity": Kind(
         "the group's sizes and numbers, where a look finds other ones than the last look of this module",

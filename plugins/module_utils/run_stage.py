@@ -57,6 +57,8 @@ def enter(params: dict[str, Any], call: Call) -> dict[str, Any]:
         _fail(params, call)
     if params["stage"] == "hook_failed":
         hooks.fail(params)
+    if params["stage"] in (hooks.BEGUN, hooks.ENDED):
+        return hooks.tell(params, call.journal)
     rollout = rollout_of(params, call)
     stage = params["stage"]
     if stage in TAKES_IN_HAND:

@@ -36,6 +36,7 @@ options:
         more; V(surplus), V(restore) and V(finished) follow.
       - V(failed) records where the run stopped and fails with what is done, half done and untouched, and with the
         commands to go on and to go back.
+      - V(hook_begun) and V(hook_ended) note in the journal that an operator's own tasks begin, and have ended.
       - V(hook_failed) fails with RV(ignore:reason) V(user_gate), in the words of an operator's own task that failed.
     type: str
     required: true
@@ -53,6 +54,8 @@ options:
       - sizes_back
       - finished
       - failed
+      - hook_begun
+      - hook_ended
       - hook_failed
   wave:
     description: Number of the wave, for V(bake), V(scale_up), V(cordon) and V(detach).
@@ -75,11 +78,11 @@ options:
     type: str
     default: ''
   hook:
-    description: When the operator's own task ran, for V(hook_failed).
+    description: When the operator's own tasks run, for V(hook_begun), V(hook_ended) and V(hook_failed).
     type: str
     default: ''
   hook_files:
-    description: The files that were run then, for V(hook_failed).
+    description: The files that are run then, for the same.
     type: list
     elements: str
     default: []
@@ -359,7 +362,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call,
 
 STAGES = [
     *("reserve", "bake", "scale_up", "cordon", "detach", "further_waves", "surplus"),
-    *("give_up", "abandon", "restore", "sizes_back", "finished", "failed", "hook_failed"),
+    *("give_up", "abandon", "restore", "sizes_back", "finished", "failed", "hook_begun", "hook_ended"),
+    "hook_failed",
 ]
 
 

@@ -33,6 +33,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report.records impor
 # A run of which nothing was heard for so long, in seconds, is taken for dead where its process cannot be asked:
 # ten heartbeats.
 SILENCE = 300.0
+# The same where the operator's own tasks are at work, which write nothing.
+HOOK_SILENCE = 3600.0
 BLOCKS = ("pod_blocked", "pod_diagnosed", "pod_unblocked")
 FORCED_FIELDS = ("time", "uid", "action")
 
@@ -90,7 +92,7 @@ def with_ending(events: Sequence[Event], run: str, now: float, ending: Optional[
 def attempts_of(events: Sequence[Event], now: float, alive: Optional[bool]) -> list[Attempt]:
     """Each from its C(run_begun) to its C(run_ended); one that was killed, to the last that was heard of it."""
     attempts: list[Attempt] = []
-    heard = 0.0
+    heard, silence = 0.0, SILENCE
     open_one = False
     heralds = Heralds(events)
     for event in events:
@@ -107,9 +109,9 @@ def attempts_of(events: Sequence[Event], now: float, alive: Optional[bool]) -> l
             attempts[-1] = replace(known, ended=event.at, outcome=outcome, cause=cause)
             open_one = False
         if event not in heralds:
-            heard = event.at
+            heard, silence = event.at, HOOK_SILENCE if event.kind == "hook_begun" else SILENCE
     if open_one:
-        lives = now - heard <= SILENCE if alive is None else alive
+        lives = now - heard <= silence if alive is None else alive
         outcome = records.RUNNING if lives else records.INTERRUPTED
         attempts[-1] = replace(attempts[-1], ended=max(now, heard) if lives else heard, outcome=outcome)
     return attempts

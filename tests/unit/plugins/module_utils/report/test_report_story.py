@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report import record
 from ansible_collections.evergreen.eks.plugins.module_utils.report.events import read_events, seconds_of
 from ansible_collections.evergreen.eks.plugins.module_utils.report.nodes import outcome_of, spans_of
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Ending, Gap, Report
-from ansible_collections.evergreen.eks.plugins.module_utils.report.story import SILENCE, tell
+from ansible_collections.evergreen.eks.plugins.module_utils.report.story import HOOK_SILENCE, SILENCE, tell
 
 
 def told(journal: JournalWriter, checkpoint: Checkpoint | None = None, later: float = 0.0, **known: Any) -> Report:
@@ -124,6 +126,35 @@ def test_a_run_without_an_end_runs_or_was_interrupted(later: float, alive: bool 
     assert report.unfinished
     assert report.resume_command == COMMAND
     assert report.seconds == (later if outcome == "running" else 0)
+
+
+@pytest.mark.parametrize(("later", "outcome"), [(SILENCE + 1, "running"), (HOOK_SILENCE + 1, "interrupted")])
+def test_the_operators_own_tasks_may_be_silent_for_longer(later: float, outcome: str) -> None:
+    journal = begun()
+    journal.enter("hook")
+    journal.write("hook_begun", hook="after_wave", files=["own.yml"])
+    assert told(journal, later=later).outcome == outcome
+
+    journal.write("hook_ended", hook="after_wave", files=["own.yml"])
+    assert told(journal, later=later).outcome == "interrupted"
+
+
+def test_every_stage_of_the_role_has_its_words_and_no_other() -> None:
+    files = (Path(__file__).resolve().parents[5] / "roles" / "rollout" / "tasks").glob("*.yml")
+    named = {name for file in files for name in re.findall(r"__rollout_stage: (\w+)", file.read_text(encoding="utf-8"))}
+    assert named == set(words.STAGES)
+
+
+def test_the_time_of_the_operators_own_tasks_is_booked_on_them() -> None:
+    journal = begun()
+    journal.enter("hook")
+    journal.write("hook_begun", hook="after_wave", files=["own.yml"])
+    journal.at += 60
+    journal.write("hook_ended", hook="after_wave", files=["own.yml"])
+    journal.enter("gate")
+    journal.at += 5
+    journal.write("gate_passed")
+    assert {phase.stage: phase.seconds for phase in told(journal).phases} == {"hook": 60, "gate": 5}
 
 
 def test_the_end_that_a_run_itself_knows_counts_where_its_journal_does_not_tell_it_yet() -> None:
