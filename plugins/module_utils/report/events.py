@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -76,19 +76,41 @@ class Event:
         return {str(key): one for key, one in value.items() if isinstance(one, int) and not isinstance(one, bool)}
 
 
-def read_events(lines: Iterable[str]) -> list[Event]:
+def each_event(lines: Iterable[str]) -> Iterator[Event]:
     """The events of these lines, in their order. What is torn, or no event, is passed over.
 
     An event that names no run belongs to the one that was named last.
     """
-    events: list[Event] = []
     run = ""
     for line in lines:
         event = as_event(line, run)
         if event is not None:
             run = event.run
-            events.append(event)
-    return events
+            yield event
+
+
+def read_events(lines: Iterable[str]) -> list[Event]:
+    """All of them at once: of a journal that is small."""
+    return list(each_event(lines))
+
+
+def events_of(lines: Iterable[str], run: str) -> list[Event]:
+    """The events of this run. A journal holds all runs of its group: the lines of others are not even decoded."""
+    return [event for event in each_event(_about(lines, run)) if event.run == run]
+
+
+def _about(lines: Iterable[str], run: str) -> Iterator[str]:
+    """The lines that name the run, and those behind them up to the first that names another one."""
+    name = json.dumps(run)
+    ours = False
+    for line in lines:
+        if name in line:
+            ours = True
+            yield line
+        elif ours:
+            yield line
+            event = as_event(line, run)
+            ours = event is None or event.run == run
 
 
 def as_event(line: str, run: str = "") -> Optional[Event]:
@@ -118,13 +140,13 @@ def of_schema_1(event: Event) -> Event:
     return event
 
 
-def of_run(events: Iterable[Event], run: str) -> list[Event]:
-    return [event for event in events if event.run == run]
-
-
 def last_run(events: Iterable[Event]) -> str:
     """The run that began last, "" where none did."""
-    return next((event.run for event in reversed(list(events)) if event.kind == "run_begun"), "")
+    run = ""
+    for event in events:
+        if event.kind == "run_begun":
+            run = event.run
+    return run
 
 
 def seconds_of(timestamp: Any) -> Optional[float]:

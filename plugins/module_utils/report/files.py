@@ -18,7 +18,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Ch
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.private_file import replace_privately
 from ansible_collections.evergreen.eks.plugins.module_utils.report.document import to_json
-from ansible_collections.evergreen.eks.plugins.module_utils.report.events import Event, last_run, of_run, read_events
+from ansible_collections.evergreen.eks.plugins.module_utils.report.events import Event, each_event, events_of, last_run
 from ansible_collections.evergreen.eks.plugins.module_utils.report.markdown import to_markdown
 from ansible_collections.evergreen.eks.plugins.module_utils.report.page import to_html
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Ending, Report
@@ -78,10 +78,9 @@ def make_report(
     ending: Optional[Ending] = None,
 ) -> Report:
     """The report of this run, or of the last one. ``now`` is seconds since 1970. Raises ReportError."""
-    events, missing = _events(sources)
-    run = run or (sources.checkpoint.run_id if sources.checkpoint else "") or last_run(events)
+    run = run or (sources.checkpoint.run_id if sources.checkpoint else "")
+    run, own, missing = _events(sources, run)
     checkpoint = sources.checkpoint if sources.checkpoint and sources.checkpoint.run_id == run else None
-    own = of_run(events, run)
     if not run or not (own or checkpoint):
         raise ReportError(
             f"node group {sources.group} has no run {run}".rstrip() + f" in {sources.journal}",
@@ -149,11 +148,17 @@ def checkpoint_beside(journal: Path, run: str) -> tuple[Optional[Checkpoint], st
     return None, ""
 
 
-def _events(sources: Sources) -> tuple[list[Event], list[str]]:
-    """What the journal holds. One that cannot be read is said, where there is a checkpoint to tell from."""
+def _events(sources: Sources, run: str) -> tuple[str, list[Event], list[str]]:
+    """The run, the last one where none is named, and what the journal holds of it, of which nothing else is kept.
+
+    A journal that cannot be read is said, where there is a checkpoint to tell from.
+    """
     try:
         with sources.journal.open(encoding="utf-8", errors="replace") as lines:
-            return read_events(lines), []
+            if not run:
+                run = last_run(each_event(lines))
+                lines.seek(0)
+            return run, events_of(lines, run) if run else [], []
     except OSError as error:
         if sources.checkpoint is None:
             raise ReportError(
@@ -161,4 +166,4 @@ def _events(sources: Sources) -> tuple[list[Event], list[str]]:
                 reason="no_run" if isinstance(error, FileNotFoundError) else "journal_unreadable",
                 remedy="Name the folder of its journal and checkpoint (eks_state_dir), and the store (eks_state_store)",
             ) from error
-        return [], [f"The journal {sources.journal} could not be read: told from the checkpoint alone."]
+        return run, [], [f"The journal {sources.journal} could not be read: told from the checkpoint alone."]

@@ -16,6 +16,9 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report.records impor
 MOST_NODES = 200  # a ticket is no place for a thousand rows: the page and the JSON have them all
 MOST_PODS = 20
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~])")
+# What GitHub and GitLab take for people, issues, merge requests and epics, whatever is escaped; and HTML's entities.
+REFERENCE = re.compile(r"([@#&](?=[\w#\\])|!(?=\d))")
+NO_SPACE = "\u200b"  # of no width: between the sign and the name nobody sees it, and nobody is called
 
 
 def to_markdown(report: Report) -> str:
@@ -36,8 +39,8 @@ def to_markdown(report: Report) -> str:
 
 
 def plain(text: object) -> str:
-    """Text in which nothing means anything to Markdown, and no line ends."""
-    return SPECIAL.sub(r"\\\1", " ".join(without_secrets(str(text)).split()))
+    """Text in which nothing means anything to Markdown or calls anybody, and no line ends."""
+    return REFERENCE.sub(rf"\1{NO_SPACE}", SPECIAL.sub(r"\\\1", " ".join(without_secrets(str(text)).split())))
 
 
 def code(text: str) -> str:

@@ -16,7 +16,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.report import words
 from ansible_collections.evergreen.eks.plugins.module_utils.report.document import summary_of
-from ansible_collections.evergreen.eks.plugins.module_utils.report.events import last_run, read_events, seconds_of
+from ansible_collections.evergreen.eks.plugins.module_utils.report.events import each_event, last_run, seconds_of
 from ansible_collections.evergreen.eks.plugins.module_utils.report.files import (
     ReportError,
     Sources,
@@ -95,5 +95,5 @@ def is_alive(checkpoint: Optional[Checkpoint], call: Call) -> Optional[bool]:
 def _local(group: str, journal: Path, run: str, missing: tuple[str, ...]) -> Sources:
     """What lies on this machine: the checkpoint beside the journal, of an unfinished or of an archived run."""
     with suppress(OSError), journal.open(encoding="utf-8", errors="replace") as lines:
-        run = run or last_run(read_events(lines))
+        run = run or last_run(each_event(lines))
     return Sources(group, journal, *checkpoint_beside(journal, run), missing)

@@ -105,7 +105,8 @@ def _ways_on(report: Report) -> str:
 
 def _stats(report: Report) -> str:
     ready = [one.ready for one in report.capacity if one.ready is not None]
-    floor = "" if report.floor is None else f"{report.floor} were promised"
+    promised = words.promised(report)
+    floor = f"{promised} were promised" if promised else ""
     first = report.held_up[0] if report.held_up else None
     worked = f"{words.duration(report.seconds_worked)} without interruptions" if report.gaps else ""
     waves = sum(wave.began is not None for wave in report.waves)

@@ -233,6 +233,7 @@ class Report:
     lines: list[Line] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)  # what it was told from
     missing: list[str] = field(default_factory=list)  # what could not be read, in words
+    whole: bool = True  # whether the journal tells it from its beginning; a run may go on on another machine
 
     @property
     def began(self) -> float:
@@ -274,7 +275,13 @@ class Report:
         """The pods that were blocked for so long that it matters, or still are, the longest first."""
         return [one for one in self.blocked if one.until is None or one.seconds >= BRIEFLY]
 
+    def floor_at(self, moment: Capacity) -> Optional[int]:
+        """What was promised then: an autoscaler moves it. Where a look did not name it, that of the beginning."""
+        return self.floor if moment.floor is None else moment.floor
+
     @property
     def below_floor(self) -> list[Capacity]:
-        """The moments at which fewer nodes were Ready than was promised."""
-        return [one for one in self.capacity if None not in (one.ready, one.floor) and one.ready < one.floor]
+        """The moments at which fewer nodes were Ready than was promised, the worst first."""
+        seen = [(self.floor_at(one), one) for one in self.capacity if one.ready is not None]
+        below = [(one.ready - floor, one) for floor, one in seen if floor is not None and one.ready < floor]
+        return [one for _missing, one in sorted(below, key=lambda found: found[0])]

@@ -74,6 +74,7 @@ def tell(
         gates=gates_of(events),
         cluster=cluster_of(events),
         forced=forced_of(events, checkpoint),
+        whole=any(event.kind == "run_begun" and not event.flag("resumed") for event in events),
         lines=[Line(event.at, event.text("text")) for event in events if event.text("text")],
     )
     _add_nodes(report, events, checkpoint, began, ended)

@@ -179,6 +179,14 @@ def story(report: Report) -> list[str]:
     return [text for text in said if text]
 
 
+def promised(report: Report) -> str:
+    """How many nodes were to be Ready: C(6), or C(4 to 6) where the group's size changed; "" where nobody said."""
+    floors = {report.floor_at(one) for one in report.capacity} - {None} or {report.floor} - {None}
+    if not floors:
+        return ""
+    return f"{min(floors)}" if len(floors) == 1 else f"{min(floors)} to {max(floors)}"
+
+
 def longest(phases: Iterable[Phase]) -> Optional[Phase]:
     return max(phases, key=lambda phase: phase.seconds, default=None)
 
@@ -247,19 +255,22 @@ def _longest_block(report: Report) -> str:
 
 
 def _floor(report: Report) -> str:
-    if report.floor is None or not report.capacity:
-        return ""
-    seen = [one.ready for one in report.capacity if one.ready is not None]
+    """Each moment is held against what was promised then."""
+    seen = [one for one in report.capacity if one.ready is not None and report.floor_at(one) is not None]
     if not seen:
         return ""
     if report.below_floor:
-        return f"Fewer nodes were Ready than the {report.floor} that were promised: {min(seen)} at the least."
-    return f"There were never fewer than {min(seen)} nodes Ready; {report.floor} were promised."
+        worst = report.below_floor[0]
+        at_worst = f"{worst.ready} of {report.floor_at(worst)} at the worst"
+        return f"Fewer nodes were Ready than were promised: {at_worst}, {clock(worst.at)}."
+    return (
+        f"There were never fewer than {min(one.ready for one in seen)} nodes Ready; {promised(report)} were promised."
+    )
 
 
 def _forced(report: Report) -> str:
     if not report.forced:
-        return "No pod was forced." if report.old else ""
+        return "No pod was forced." if report.old and report.whole and not report.missing else ""
     pods = len({one["uid"] for one in report.forced})
     return f"{counted(pods, 'pod')} {'was' if pods == 1 else 'were'} forced, as the escalation was written."
 

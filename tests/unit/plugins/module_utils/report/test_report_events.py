@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import MASK
+from ansible_collections.evergreen.eks.plugins.module_utils.report import events
 from ansible_collections.evergreen.eks.plugins.module_utils.report.events import (
     Event,
     as_event,
+    events_of,
     last_run,
-    of_run,
     read_events,
     timestamp_of,
 )
@@ -59,7 +60,20 @@ def test_an_event_without_a_run_belongs_to_the_one_that_was_named_last() -> None
 
     assert [event.run for event in events] == ["r-1", "r-1", "r-2", "r-2"]
     assert last_run(events) == "r-2"
-    assert len(of_run(events, "r-1")) == 2
+
+
+def test_the_events_of_one_run_are_read_without_decoding_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = [line("run_begun", run="r-1"), line(), "torn", line(text="r-2")]
+    others = [line("run_begun", run="r-2"), *(line(run="r-2") for _number in range(50)), line()]
+    again = [line("run_begun", run="r-1")]
+    decoded: list[str] = []
+    plain = json.loads
+    monkeypatch.setattr(events.json, "loads", lambda text: decoded.append(text) or plain(text))
+
+    assert [event.kind for event in events_of([*others, *mine, *others, *again], "r-1")] == [
+        *("run_begun", "capacity", "capacity", "run_begun")
+    ]
+    assert len(decoded) < 20, "of the others only the first line behind ours"
 
 
 def test_the_beginning_and_the_end_of_a_run_are_understood_in_journals_of_schema_1() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any, Callable
 
@@ -23,7 +24,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report.document impo
 from ansible_collections.evergreen.eks.plugins.module_utils.report.events import read_events
 from ansible_collections.evergreen.eks.plugins.module_utils.report.markdown import code, plain, to_markdown
 from ansible_collections.evergreen.eks.plugins.module_utils.report.page import to_html
-from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Report
+from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Capacity, Report
 from ansible_collections.evergreen.eks.plugins.module_utils.report.story import tell
 
 FORMS = {"html": to_html, "markdown": to_markdown, "json": to_json}
@@ -180,7 +181,16 @@ def test_a_run_that_was_put_back_says_why_and_offers_no_way(form: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "written"),
-    [("a|b", "a\\|b"), ("two\nlines", "two lines"), ("<b>", "\\<b\\>"), ("snake_case", "snake\\_case")],
+    [
+        ("a|b", "a\\|b"),
+        ("two\nlines", "two lines"),
+        ("<b>", "\\<b\\>"),
+        ("snake_case", "snake\\_case"),
+        ("ask @ann", "ask @\u200bann"),
+        ("see #123 and !45", "see #\u200b123 and !\u200b45"),
+        ("&lt;b&#62; &1", "&\u200blt;b&\u200b#\u200b62; &\u200b1"),
+        ("a & b, 1 # 2 @ 3!", "a & b, 1 # 2 @ 3!"),
+    ],
 )
 def test_nothing_means_anything_to_markdown(text: str, written: str) -> None:
     assert plain(text) == written
@@ -260,3 +270,32 @@ def test_the_story_says_what_was_done_and_why_it_took_that_long() -> None:
     assert "pod web/web-7d4b9c-x2x1p, for 5 min 12 s, by budget web/web-pdb" in story
     assert "There were never fewer than 6 nodes Ready; 6 were promised." in story
     assert "1 pod was forced" in story
+
+
+def test_that_nobody_was_forced_is_said_only_where_all_was_told() -> None:
+    report = told(finished_journal())
+    report.forced = []
+
+    assert "No pod was forced." in words.story(report)
+    assert "No pod was forced." not in words.story(replace(report, missing=["The journal could not be read."]))
+    assert "No pod was forced." not in words.story(replace(report, whole=False))
+
+
+@pytest.mark.parametrize(
+    ("capacity", "sentence"),
+    [
+        ([(6, 6), (7, 6)], "There were never fewer than 6 nodes Ready; 6 were promised."),
+        ([(6, None), (7, 6)], "There were never fewer than 6 nodes Ready; 6 were promised."),
+        (
+            [(6, 6), (4, 4)],
+            "There were never fewer than 4 nodes Ready; 4 to 6 were promised.",
+        ),
+        ([(6, 6), (7, 9), (4, 5)], "Fewer nodes were Ready than were promised: 7 of 9 at the worst, 01:02:03."),
+        ([(5, None)], "Fewer nodes were Ready than were promised: 5 of 6 at the worst, 01:02:03."),
+    ],
+)
+def test_each_moment_is_held_against_the_floor_of_then(capacity: list[tuple[int, int | None]], sentence: str) -> None:
+    report = told(finished_journal())
+    report.capacity = [Capacity(report.began, ready=ready, floor=floor) for ready, floor in capacity]
+
+    assert sentence in words.story(report)

@@ -169,6 +169,14 @@ def test_the_end_that_a_run_itself_knows_counts_where_its_journal_does_not_tell_
     assert told(known, ending=ending).outcome == "failed"
 
 
+def test_a_run_that_went_on_here_is_not_told_from_its_beginning() -> None:
+    journal = JournalWriter(waves=1)
+    journal.begin(["0"], resumed=True)
+
+    assert not told(journal).whole
+    assert told(begun()).whole
+
+
 def test_from_the_checkpoint_alone() -> None:
     times = {
         "cordon": "2026-11-21T01:05:00Z",
@@ -380,7 +388,7 @@ def test_the_capacity_is_told_where_it_changes_and_keeps_what_is_not_named() -> 
 
     assert [(one.desired, one.members, one.ready) for one in report.capacity] == [(2, 2, 2), (3, 2, 2), (3, 2, 1)]
     assert [one.ready for one in report.below_floor] == [1]
-    assert "Fewer nodes were Ready than the 2 that were promised: 1 at the least." in words.story(report)
+    assert "Fewer nodes were Ready than were promised: 1 of 2 at the worst, 01:02:13." in words.story(report)
 
 
 def test_the_last_comparison_is_the_difference_of_the_cluster() -> None:
