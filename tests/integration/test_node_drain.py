@@ -456,7 +456,8 @@ def remove(world: World, node: str, **options: Any) -> dict[str, Any]:
 @pytest.mark.scenario(
     scenario(
         Deployment("web", replicas=6, grace=3600, stop=3000), GUARDED, StatefulSet("db", replicas=3, zonal_volume=True)
-    )
+    ),
+    speed=20,  # else a slow machine comes after the five minutes in which unreachable pods are tolerated
 )
 def test_nobody_waits_for_ever_for_a_dead_node_and_its_instance_may_go(world: World, tmp_path: Path) -> None:
     """Pods that take an hour to stop, a budget that never lets one go, a volume: none of them is waited for."""
