@@ -237,9 +237,9 @@ plan:
     addresses:
       description:
         - An estimate of the IP addresses that the extra instances take, where they were asked for.
-        - C(per_node) by C(assumption), C(subnets) of the group, and C(zones), each with C(zone), C(extra_instances) (the
-          most at a time), C(addresses_needed), C(addresses_free) in the subnets of the group, and C(enough). The last two are empty
-          (null) where subnets cannot be seen. C(enough) is the same for all zones.
+        - C(per_node) by C(assumption), C(subnets) of the group, and C(zones), each with C(zone), C(extra_instances)
+          (the most at a time), C(addresses_needed), C(addresses_free) in the subnets of the group, and C(enough). The
+          last two are empty (null) where subnets cannot be seen. C(enough) is the same for all zones.
       returned: with O(rehearse), when there are instances to replace
       type: dict
     table:
