@@ -8,7 +8,6 @@ The checkpoint keeps what was found, because the journal of a run that goes on e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.forcing import FORCED, NOT_FORCED
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import counted
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import event_in
 
 # What is kept of an event.
 FIELDS = ("time", "node", "pod", "uid", "action", "after", "budgets")
@@ -66,9 +66,6 @@ def in_words(forced: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _event(line: str) -> dict[str, Any] | None:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    ours = isinstance(event, dict) and event.get("kind") in (FORCED, NOT_FORCED)
+    event = event_in(line)
+    ours = event is not None and event.get("kind") in (FORCED, NOT_FORCED)
     return event if ours and all(name in event for name in ("time", "uid", "action")) else None

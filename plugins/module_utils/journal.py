@@ -177,6 +177,15 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def event_in(line: str | bytes) -> dict[str, Any] | None:
+    """The event of a journal's line as it stands there; None for one that is torn, or is none."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
 class Journal:
     """The append-only record of what happened.
 

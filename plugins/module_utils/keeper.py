@@ -9,7 +9,6 @@ first module that takes the lock leaves a process behind, which lives as long as
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import re
@@ -27,6 +26,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.hold import Hold, Ho
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.lease import Held, Lock, take
+from ansible_collections.evergreen.eks.plugins.module_utils.private_file import disk_is_full
 from ansible_collections.evergreen.eks.plugins.module_utils.process import EndOf, Process, modules_of
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Lifeline, patience
 
@@ -215,9 +215,12 @@ def _writing(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise EvergreenError(
             f"The record of the run's lock {path} cannot be written: {error.strerror or error}",
             reason="lock_unwritable",
-            remedy="Free the disk" if full else "Name a directory you may write to with state_dir (eks_state_dir)",
+            remedy=(
+                "Free the disk"
+                if disk_is_full(error)
+                else "Name a directory you may write to with state_dir (eks_state_dir)"
+            ),
         ) from error

@@ -9,7 +9,6 @@ that is planned again replaces its own plan and leaves the others.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -23,7 +22,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import clea
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_timestamp
 from ansible_collections.evergreen.eks.plugins.module_utils.plan import Host
-from ansible_collections.evergreen.eks.plugins.module_utils.private_file import replace_privately
+from ansible_collections.evergreen.eks.plugins.module_utils.private_file import disk_is_full, replace_privately
 
 SCHEMA = 1
 KIND = "evergreen.eks/plan"
@@ -78,11 +77,14 @@ def write_plan(path: Path, cluster: Mapping[str, str], name: str, plan: Mapping[
             document = {"kind": KIND, "schema": SCHEMA, "cluster": dict(cluster), "groups": groups}
             replace_privately(path, (json.dumps(document, indent=2) + "\n").encode())
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise PlanUnusable(
             f"the plan file {path} cannot be written: {error.strerror or error}",
             reason="plan_unwritable",
-            remedy="Free the disk" if full else "Name a file in a folder that exists and that you may write to",
+            remedy=(
+                "Free the disk"
+                if disk_is_full(error)
+                else "Name a file in a folder that exists and that you may write to"
+            ),
         ) from error
 
 

@@ -8,7 +8,6 @@ A checkpoint keeps the paces of the last runs in its field C(history), newest la
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
@@ -18,6 +17,7 @@ from typing import Any, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import SURPLUS, Checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, counted
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import event_in
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_timestamp
 from ansible_collections.evergreen.eks.plugins.module_utils.scene import Scene
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Store
@@ -121,7 +121,7 @@ def node_events(journal: Path, run_id: str) -> Iterator[dict[str, Any]]:
     try:
         with journal.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                event = _parsed(line) if NODE_EVENT in line and run_id in line else None
+                event = event_in(line) if NODE_EVENT in line and run_id in line else None
                 if event and event.get("kind") == NODE_EVENT and event.get("run") == run_id:
                     yield event
     except OSError:
@@ -170,11 +170,3 @@ def _median(values: Sequence[float]) -> Optional[float]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LONGEST
-
-
-def _parsed(line: str) -> Optional[dict[str, Any]]:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) else None

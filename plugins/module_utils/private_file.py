@@ -5,9 +5,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Whether a file could not be written because there is no room, on the disk or in the user's share of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def replace_privately(path: Path, content: bytes) -> None:

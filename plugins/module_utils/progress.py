@@ -50,9 +50,8 @@ def about(seconds: float) -> str:
 
 def bar_line(done: int, total: int, left: float | None, more: str = "") -> str:
     """C([######....] 7/12 nodes, about 6 min left)."""
-    return (
-        f"{progress_bar(done, total)} {done}/{total} nodes{more}{f', {about(left)} left' if left is not None else ''}"
-    )
+    ahead = "" if left is None else f", {about(left)} left"
+    return f"{progress_bar(done, total)} {done}/{total} nodes{more}{ahead}"
 
 
 class Heartbeat:

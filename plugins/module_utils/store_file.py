@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import re
@@ -18,7 +17,7 @@ from typing import Iterator, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
-from ansible_collections.evergreen.eks.plugins.module_utils.private_file import replace_privately
+from ansible_collections.evergreen.eks.plugins.module_utils.private_file import disk_is_full, replace_privately
 from ansible_collections.evergreen.eks.plugins.module_utils.store import (
     RUN_ID,
     CheckpointConflict,
@@ -154,7 +153,7 @@ class FileStore:
                 reason="checkpoint_unwritable",
                 remedy=(
                     "Free the disk"
-                    if error.errno in (errno.ENOSPC, errno.EDQUOT)
+                    if disk_is_full(error)
                     else "Name a directory you may write to (eks_state_dir), or set eks_state_store=configmap"
                 ),
             ) from error
@@ -167,10 +166,15 @@ class FileStore:
             os.close(folder)
 
 
+def files_anywhere(directory: str, cluster: str, group: str, suffix: str) -> Iterator[Path]:
+    """The files of a group of whichever account and region it is, for who cannot ask AWS."""
+    anywhere = file_of(directory, Place("*", "*", cluster, group), suffix)
+    return Path(directory).expanduser().absolute().glob(f"*/*/{anywhere.parent.name}/{anywhere.name}")
+
+
 def find_checkpoint(directory: str, cluster: str, group: str, holder: str) -> Optional[Checkpoint]:
     """The checkpoint that this holder works on: for who cannot ask AWS which account this is. Raises nothing."""
-    anywhere = file_of(directory, Place("*", "*", cluster, group), ".json")
-    for path in Path(directory).expanduser().absolute().glob(f"*/*/{anywhere.parent.name}/{anywhere.name}"):
+    for path in files_anywhere(directory, cluster, group, ".json"):
         try:
             found = read_checkpoint(path.read_bytes(), str(path))
         except (OSError, EvergreenError):

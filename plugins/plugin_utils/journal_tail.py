@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any, Callable
+from typing import Callable
 
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import event_in
 from ansible_collections.evergreen.eks.plugins.plugin_utils.progress_lines import Line, Lines
 
 
@@ -50,7 +49,7 @@ class JournalTail(threading.Thread):
         """Take in the complete lines that have been added since the last look, and show what is due."""
         now = time.monotonic()
         for line in self._complete_lines():
-            event = as_event(line)
+            event = event_in(line)
             if event:
                 self._lines.take(event, now)
         for shown in self._lines.due(now, last=last):
@@ -65,12 +64,3 @@ class JournalTail(threading.Thread):
             return []
         self._position += len(complete) + len(newline)
         return complete.split(b"\n")
-
-
-def as_event(line: bytes) -> Mapping[str, Any] | None:
-    """The event of a line of a journal, None for what is none."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) else None

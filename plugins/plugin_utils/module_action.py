@@ -20,6 +20,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import cached_property
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import ModuleType
@@ -69,14 +70,19 @@ class ModuleAction(ActionBase):
                 module_args=arguments, task_vars=variables, wrap_async=bool(self._task.async_val)
             )
         self._update_module_args(self._task.action, arguments, variables)
-        environment: dict[str, str] = {}
-        self._compute_environment_string(environment)
         encoder = get_module_encoder(PROFILE, Direction.CONTROLLER_TO_MODULE)
         options = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}, cls=encoder)
-        output = in_a_fork(self.MODULE.main, options, environment, self._loader.get_basedir())
+        output = in_a_fork(self.MODULE.main, options, self.environment, self._loader.get_basedir())
         result = self._parse_returned_data(output, PROFILE)
         remove_internal_keys(result)
         return result
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """What the task, its blocks and its play add to the module's environment."""
+        environment: dict[str, Any] = {}
+        self._compute_environment_string(environment)
+        return environment
 
     def runs_here(self) -> bool:
         """Whether the module works on the controller: else it shares neither our environment nor our files."""

@@ -67,9 +67,7 @@ class ProgressAction(ModuleAction):
 
     def _quiet(self, arguments: dict[str, Any]) -> bool:
         """Whether only warnings, what blocks, and ends are to be shown, by the module's option or its variable."""
-        environment: dict[str, Any] = {}
-        self._compute_environment_string(environment)
-        asked = arguments.get("quiet", environment.get(QUIET_VARIABLE, os.environ.get(QUIET_VARIABLE)))
+        asked = arguments.get("quiet", self.environment.get(QUIET_VARIABLE, os.environ.get(QUIET_VARIABLE)))
         return bool(asked) and boolean(asked, strict=False)
 
 

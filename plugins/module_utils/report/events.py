@@ -16,7 +16,8 @@ from functools import lru_cache
 from typing import Any, Mapping, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import without_secrets
-from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_timestamp
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import event_in
+from ansible_collections.evergreen.eks.plugins.module_utils.moments import TIMESTAMP, parse_timestamp
 
 NEWEST_SCHEMA = 2  # newer lines are read as far as they go
 # The first lines of a run, and its last ones, in journals of schema 1.
@@ -114,11 +115,8 @@ def _about(lines: Iterable[str], run: str) -> Iterator[str]:
 
 
 def as_event(line: str, run: str = "") -> Optional[Event]:
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):
+    fields = event_in(line)
+    if fields is None or not isinstance(fields.get("kind"), str):
         return None
     at = seconds_of(fields.get("time"))
     if at is None:
@@ -164,4 +162,4 @@ def timestamp_of(seconds: Optional[float]) -> str:
     """The other way round; "" for None."""
     if seconds is None:
         return ""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime(TIMESTAMP)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,14 +15,14 @@ from urllib.parse import quote
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
-from ansible_collections.evergreen.eks.plugins.module_utils.private_file import replace_privately
+from ansible_collections.evergreen.eks.plugins.module_utils.private_file import disk_is_full, replace_privately
 from ansible_collections.evergreen.eks.plugins.module_utils.report.document import to_json
 from ansible_collections.evergreen.eks.plugins.module_utils.report.events import Event, each_event, events_of, last_run
 from ansible_collections.evergreen.eks.plugins.module_utils.report.markdown import to_markdown
 from ansible_collections.evergreen.eks.plugins.module_utils.report.page import to_html
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Ending, Report
 from ansible_collections.evergreen.eks.plugins.module_utils.report.story import tell
-from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, file_of
+from ansible_collections.evergreen.eks.plugins.module_utils.store_file import files_anywhere
 
 WRITERS: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "html": ("html", to_html),
@@ -110,7 +109,7 @@ def write_report(report: Report, folder: Path, formats: Sequence[str]) -> dict[s
                 reason="report_unwritable",
                 remedy=(
                     "Free the disk, then make it with evergreen.eks.report"
-                    if error.errno in (errno.ENOSPC, errno.EDQUOT)
+                    if disk_is_full(error)
                     else "Name a folder that you may write to (eks_report_dir)"
                 ),
             ) from error
@@ -127,9 +126,7 @@ def paths_of(report: Report, folder: Path, formats: Sequence[str]) -> dict[str, 
 def find_journal(directory: str, cluster: str, group: str) -> Optional[Path]:
     """The journal of a group, of whichever account and region it is, where nobody can be asked which: the one that was
     written last."""
-    anywhere = file_of(directory, Place("*", "*", cluster, group), JOURNAL)
-    found = Path(directory).expanduser().absolute().glob(f"*/*/{anywhere.parent.name}/{anywhere.name}")
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+    return max(files_anywhere(directory, cluster, group, JOURNAL), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def beside(journal: Path, run: str) -> tuple[Path, Path]:

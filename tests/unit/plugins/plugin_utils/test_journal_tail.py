@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.evergreen.eks.plugins.plugin_utils.journal_tail import JournalTail, as_event
+from ansible_collections.evergreen.eks.plugins.module_utils.journal import event_in
+from ansible_collections.evergreen.eks.plugins.plugin_utils.journal_tail import JournalTail
 from ansible_collections.evergreen.eks.plugins.plugin_utils.progress_lines import Lines
 
 
@@ -77,4 +78,4 @@ def test_what_happens_is_shown_within_a_second_while_the_module_works(tmp_path: 
 
 @pytest.mark.parametrize("line", ["", "no json", "[]", "7", "null", '{"time": "2026-'])
 def test_what_is_no_event_is_passed_over(line: str) -> None:
-    assert as_event(line.encode()) is None
+    assert event_in(line.encode()) is None
