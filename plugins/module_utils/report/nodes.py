@@ -140,7 +140,7 @@ def spans_of(
         stage, since = following, at
         if stage == records.TERMINATED:
             return spans
-    if stage is not None and ended > since:
+    if stage is not None and ended >= since:
         spans.append(Span(stage, since, ended, idle_in(gaps, since, ended)))
     return spans
 

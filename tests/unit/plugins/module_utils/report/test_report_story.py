@@ -419,6 +419,11 @@ def test_a_run_that_was_given_up_has_no_old_nodes_that_are_half_done() -> None:
         ([(10, "launched"), (30, "ready")], False, [("launched", 10, 30), ("ready", 30, 100)]),
         ([(10, "cordoned"), (10, "draining")], True, [("serving", 0, 10), ("cordoned", 10, 10), ("draining", 10, 100)]),
         ([(10, "draining"), (20, "draining"), (30, "terminated")], True, [("serving", 0, 10), ("draining", 10, 30)]),
+        (
+            [(10, "draining"), (100, "not_drained")],
+            True,
+            [("serving", 0, 10), ("draining", 10, 100), ("not_drained", 100, 100)],
+        ),
         ([(10, "draining"), (40, "carried")], True, [("serving", 0, 10), ("draining", 10, 40), ("carried", 40, 100)]),
     ],
 )
