@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from moto.ec2.exceptions import EC2ClientError, InvalidInstanceIdError
+from moto.ec2.exceptions import EC2ClientError, InvalidInstanceIdError, InvalidLaunchTemplateVersionNotFound
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.instances import InstanceState as EC2State
@@ -66,6 +66,9 @@ class Compute:
         self.courses: dict[str, Course] = {}
         #: called with (instance, state before, state now) after each change
         self.watchers: list[Callable[[Instance, str, str], None]] = []
+        #: launch template id and number of the versions that were deleted; what client tokens have made
+        self.deleted_versions: set[tuple[str, int]] = set()
+        self.made_versions: dict[str, Any] = {}
         #: counts the changes, so that a ticker can see cheaply that nothing happened
         self.generation = 0
 
@@ -115,7 +118,13 @@ class Compute:
             template = self.backend.get_launch_template(spec["LaunchTemplateId"])
         else:
             template = self.backend.get_launch_template_by_name(spec.get("LaunchTemplateName"))
-        return template.get_version(spec.get("Version") or "$Default")
+        version = template.get_version(spec.get("Version") or "$Default")
+        if str(spec.get("Version")).lower() == "$latest":
+            left = [one for one in template.versions if (template.id, one.number) not in self.deleted_versions]
+            version = left[-1]
+        if (template.id, version.number) in self.deleted_versions:
+            raise InvalidLaunchTemplateVersionNotFound(str(version.number), template.id)
+        return version
 
     # ---- changing
 
