@@ -82,10 +82,15 @@ class Builder:
             image.launch_permissions.append({"Group": "all"})
             self.set_parameter(one.parameter, image.id)
 
-    def image_name(self, image_id: str) -> str:
-        """The name of an AMI; empty when there is none."""
-        image = self.compute.backend.amis.get(image_id)
-        return image.name or "" if image is not None else ""
+    def image(self, image_id: str) -> images.Image:
+        """What an AMI makes of the machines that start from it."""
+        found = self.compute.backend.amis.get(image_id)
+        return images.understood(found.name or "", found.architecture or "") if found else images.Image()
+
+    def parameter(self, name: str) -> str:
+        """The value of a parameter of Systems Manager."""
+        with self.lock:
+            return ssm_backends[self.account][self.region].get_parameter(name).value
 
     def remove_parameter(self, name: str) -> None:
         """AWS publishes this parameter no more (or never has)."""

@@ -38,11 +38,17 @@ class Estate:
     """What the world keeps of a cluster beside moto: its updates, add-ons and insights, and the way back.
 
     ``came_from`` and ``came_at`` (unix seconds) tell of the latest upgrade, as long as it can be rolled back.
+    Tests set ``script`` (how updates end), ``enforce_insights`` (an insight in ERROR forbids an upgrade that is not
+    forced), and ``lingers``: for so many seconds after an update the next one is still refused, though the cluster is
+    ACTIVE again (as users of EKS report).
     """
 
     updates: Updates
     addons: Addons
     insights: Insights
+    script: Script
+    enforce_insights: bool = True
+    lingers: float = 0.0
     came_from: str = ""
     came_at: float = 0.0
     ended_at: float = -1e9  # when the latest update of the cluster itself was over
@@ -59,12 +65,6 @@ class Clusters:
         self.estates: dict[str, Estate] = {}
         #: the inside of the cluster (one Kubernetes to a world)
         self.inside: Inside = Nobody()
-        #: how a test wants updates to end
-        self.script = Script()
-        #: an insight in ERROR forbids an upgrade that is not forced
-        self.enforce_insights = True
-        #: so many seconds after an update the next one is still refused, though the cluster is ACTIVE (as users report)
-        self.lingers = 0.0
 
     def create(self, name: str, version: str, role_arn: str, network: dict[str, Any], tags: dict[str, str]) -> Cluster:
         """An ACTIVE cluster; give it an endpoint before anybody talks to it."""
@@ -72,13 +72,13 @@ class Clusters:
             name=name, version=version, role_arn=role_arn, resources_vpc_config=network, tags=tags
         )
         cluster.created_at = self._agenda.datetime()
-        updates = Updates(name)
+        updates, script = Updates(name), Script()
         inside, version_now = (lambda: self.inside), (lambda: cluster.version)
-        addons = Addons(name, cluster.arn, self._agenda, self._timings, updates, self.script, inside, version_now)
+        addons = Addons(name, cluster.arn, self._agenda, self._timings, updates, script, inside, version_now)
         insights = Insights(
             name, self._agenda, self._timings, addons, inside, version_now, lambda: self.rollback_target(name)
         )
-        self.estates[name] = Estate(updates, addons, insights)
+        self.estates[name] = Estate(updates, addons, insights, script)
         return cluster
 
     def set_endpoint(self, name: str, endpoint: str, ca_pem: str) -> None:
@@ -175,7 +175,7 @@ class Clusters:
         raise InvalidRequest(params["name"], text)
 
     def _check_free(self, cluster: Cluster, estate: Estate) -> None:
-        lingering = self._agenda.now() < estate.ended_at + self.lingers
+        lingering = self._agenda.now() < estate.ended_at + estate.lingers
         if cluster.status != "ACTIVE" or lingering:
             text = f"Cannot VersionUpdate because cluster {cluster.name} currently has an update in progress"
             raise InUse(cluster.name, text)
@@ -192,18 +192,18 @@ class Clusters:
 
     def _check_insights(self, estate: Estate, name: str, wanted: str, back: bool, force: bool) -> None:
         blocking = estate.insights.blocking(ROLLBACK if back else UPGRADE, wanted)
-        if blocking and self.enforce_insights and not force:
+        if blocking and estate.enforce_insights and not force:
             what, verb = ("Rollback", "rollback") if back else ("Upgrade", "upgrade")
             raise InvalidState(name, NOT_READY.format(what=what, verb=verb))
 
     def _end(self, cluster: Cluster, estate: Estate, update: Update) -> None:
         """The last API server gives way; or the update has come to nothing, and everything is as before."""
-        if self.script.holds(update):
+        if estate.script.holds(update):
             self._agenda.after(self._timings.update_look, lambda: self._end(cluster, estate, update))
             return
         cluster.status = "ACTIVE"
         estate.ended_at = self._agenda.now()
-        if self.script.ends(update):
+        if estate.script.ends(update):
             return
         back = update.kind == VERSION_ROLLBACK
         estate.came_from = "" if back else cluster.version  # the way back is open once

@@ -100,7 +100,8 @@ KINDS = (
             AddonVersion("v1.12.1-eksbuild.2", "1.33", "1.36", ("1.33", "1.34")),
             AddonVersion("v1.11.4-eksbuild.22", "1.31", "1.33"),
             AddonVersion("v1.11.4-eksbuild.2", "1.30", "1.33", ("1.32",)),
-            AddonVersion("v1.11.3-eksbuild.1", "1.30", "1.32", ("1.30", "1.31")),
+            AddonVersion("v1.11.3-eksbuild.1", "1.30", "1.33", ("1.30", "1.31")),
+            AddonVersion("v1.11.1-eksbuild.8", "1.30", "1.31"),
         ),
         ("affinity", "autoScaling", "computeType", "corefile", "nodeSelector", "replicaCount", "resources"),
     ),
@@ -129,6 +130,19 @@ KINDS = (
     ),
 )
 BY_NAME = {one.name: one for one in KINDS}
+
+
+def has_image(image: str) -> bool:
+    """The registry has it. Of EKS's own repositories only what belongs to a version above is there; every other
+    registry has everything."""
+    repository, _colon, tag = image.rpartition(":")
+    if "/eks/kube-proxy" in repository:
+        found = [one.version for one in BY_NAME["kube-proxy"].versions]
+        return tag.replace("-minimal-eksbuild", "-eksbuild") in found
+    for name, last in (("coredns", "/eks/coredns"), ("vpc-cni", "/amazon-k8s-cni")):
+        if repository.endswith(last):
+            return tag in [one.version for one in BY_NAME[name].versions]
+    return True
 
 
 def describe_versions(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,6 +85,20 @@ class Published:
     description: str
 
 
+@dataclass(frozen=True)
+class Image:
+    """What an image makes of a machine: empty where its name does not say."""
+
+    version: str = ""  # of Kubernetes
+    system: str = ""
+    architecture: str = "x86_64"
+
+    @property
+    def node_architecture(self) -> str:
+        """As Kubernetes has it."""
+        return "arm64" if self.architecture == "arm64" else "amd64"
+
+
 def catalogue() -> list[Published]:
     """Every image of every family, for every Kubernetes version that it is made for."""
     return [
@@ -98,6 +112,11 @@ def catalogue() -> list[Published]:
         for version in VERSIONS
         if minor(version) <= minor(family.last)
     ]
+
+
+def understood(name: str, architecture: str) -> Image:
+    """What an image of that name is."""
+    return Image(version_of(name), system_of(name), architecture or "x86_64")
 
 
 def version_of(image_name: str) -> str:
