@@ -9,6 +9,7 @@ its account and region.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,12 @@ CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "st
 GROUP_TAG = "aws:autoscaling:groupName"
 VERSION_TAG = "aws:ec2launchtemplate:version"
 RESOLVE = "resolve:ssm:"
+GRAVITON = re.compile(r"^[a-z]+\d+g[a-z]*\.")
+
+
+def architecture_of(instance_type: str) -> str:
+    """Graviton's families have a g after their generation: m7g, c6gn, t4g."""
+    return "arm64" if GRAVITON.match(instance_type) else "x86_64"
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,10 @@ class Compute:
         """EC2 could launch from it."""
         image = self.backend.amis.get(image_id)
         return image is not None and image.state == "available"
+
+    def architecture(self, image_id: str) -> str:
+        """The architecture of an image."""
+        return self.backend.amis[image_id].architecture or "x86_64"
 
     def resolve_image(self, image_id: str) -> str:
         """``resolve:ssm:<parameter>`` to the image that the parameter names now; anything else unchanged."""

@@ -28,8 +28,8 @@ def leaves(value: Any, path: Path = ()) -> dict[Path, Any]:
         found = {}
         for item in value:
             step = f'[name="{item["name"]}"]'
-            found |= {key: field for key, field in leaves(item, (*path, step)).items() if key[-1] != "name"}
-            found[(*path, step, "name")] = item["name"]
+            inner = {key: field for key, field in item.items() if key != "name"}
+            found |= {**leaves(inner, (*path, step)), (*path, step, "name"): item["name"]}
         return found
     return {path: value}
 
