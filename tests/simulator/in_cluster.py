@@ -80,4 +80,5 @@ class InCluster:
 
     def disturb(self, seconds: float) -> None:
         """The endpoint resets connections for so long."""
+        self._server.record.note("endpoint_disturbed", seconds=seconds)
         self._outage(seconds)

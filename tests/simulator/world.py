@@ -221,6 +221,11 @@ class World:
         self._away_until = max(self._away_until, self.clock.now() + seconds)
         self.server.interrupt()
 
+    @property
+    def reachable(self) -> bool:
+        """No outage is under way."""
+        return not self._away_until
+
     def add_client(self, balancer: str, app: str, every: float = 1.0, takes: float = 2.0) -> Client:
         """From now on users ask for the pods of that app through a target group (by name) or classic load balancer.
 
