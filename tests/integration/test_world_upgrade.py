@@ -16,7 +16,16 @@ import pytest
 
 from simulator.identities import SOMEBODY
 from simulator.in_cluster import AUTHOR as EKS
-from simulator.scenarios import UPGRADE, Addon, FargateProfile, NodeGroup, Scenario, StatefulSet
+from simulator.scenarios import (
+    UPGRADE,
+    Addon,
+    Budget,
+    Deployment,
+    FargateProfile,
+    NodeGroup,
+    Scenario,
+    StatefulSet,
+)
 from simulator.world import World
 
 CLUSTER = UPGRADE.cluster
@@ -248,6 +257,34 @@ def test_a_node_has_the_version_and_the_system_of_its_image(world: World) -> Non
     node = world.client().get(f"/api/v1/nodes/{now.nodes[new].name}")
     assert node["status"]["nodeInfo"]["osImage"].startswith("Amazon Linux 2023")
     assert {now.nodes[old].kubelet for old in world.beginning.nodes} == {"1.31"}
+
+
+@pytest.mark.scenario(
+    Scenario(
+        name="managed",
+        cluster=CLUSTER,
+        version="1.31",
+        groups=[NodeGroup("eks-web", size=2, outdated=False, managed="web")],
+        workloads=[Deployment("web", replicas=2, budget=Budget(min_available=2))],
+    ),
+    speed=FAST,
+)
+def test_a_managed_node_group_stops_at_a_budget_unless_it_is_forced(world: World) -> None:
+    upgrade(world, "1.32")
+    eks = world.aws()("eks")
+    given = {"clusterName": CLUSTER, "nodegroupName": "web", "version": "1.32"}
+    update_id = eks.update_nodegroup_version(**given)["update"]["id"]
+    update = ended(world, name=CLUSTER, nodegroupName="web", updateId=update_id)
+    (error,) = update["errors"]
+    assert error["errorCode"] == "PodEvictionFailure"
+    assert set(error["resourceIds"]) <= {node.name for node in world.beginning.nodes.values()}
+    assert world.record.notes("instance_removed") == []
+    update_id = eks.update_nodegroup_version(**given, force=True)["update"]["id"]
+    assert ended(world, name=CLUSTER, nodegroupName="web", updateId=update_id)["status"] == "Successful"
+    now = world.wait_until(lambda now: len(now.nodes) == 2, "the old nodes gone")
+    assert {node.kubelet for node in now.nodes.values()} == {"1.32"}
+    assert now.groups["eks-web"].desired == 2
+    assert now.groups["eks-web"].tags["eks:nodegroup-name"] == "web"
 
 
 # ---- Fargate, sidecars, restarts

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from simulator.aws.eks_inside import Manifest, NodeFacts
 from simulator.kubernetes.api import ApiServer
@@ -17,8 +18,11 @@ from simulator.kubernetes.resources import (
     DEPLOYMENTS,
     NODES,
     POD_DISRUPTION_BUDGETS,
+    PODS,
     Resource,
 )
+from simulator.nodes import is_ready, name_of
+from simulator.witness import should_be_evicted
 
 AUTHOR = "eks"
 TRIES = 3
@@ -73,6 +77,52 @@ class InCluster:
         except ApiError as error:
             if error.code != 404:
                 raise
+
+    # ---- nodes of managed groups
+
+    def is_ready(self, instance: str) -> bool:
+        """The instance is a Ready node."""
+        node = self._node(instance)
+        return node is not None and is_ready(node)
+
+    def node_of(self, instance: str) -> str:
+        """The name of its node; empty when it is none."""
+        node = self._node(instance)
+        return name_of(node) if node else ""
+
+    def cordon(self, instance: str) -> None:
+        """No new pods come to its node, nor traffic from load balancers."""
+        labels = {"node.kubernetes.io/exclude-from-external-load-balancers": "true"}
+        if name := self.node_of(instance):
+            body = {"metadata": {"labels": labels}, "spec": {"unschedulable": True}}
+            self._api.patch(path_to("nodes", name=name), body)
+
+    def evict(self, instance: str) -> list[str]:
+        """Ask all pods that no DaemonSet keeps to leave its node; who is still there."""
+        for pod in self._pods(instance):
+            metadata = {key: pod["metadata"][key] for key in ("name", "namespace")}
+            body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+            if not pod["metadata"].get("deletionTimestamp"):
+                with suppress(ApiError):  # 429: a budget; 404: it has just gone
+                    self._api.create(path_to("pods", metadata["namespace"], metadata["name"], "eviction"), body)
+        return [name_of(pod) for pod in self._pods(instance)]
+
+    def delete_pods(self, instance: str) -> None:
+        """Delete them, whatever budgets say."""
+        for pod in self._pods(instance):
+            with suppress(ApiError):
+                self._api.delete(path_to("pods", pod["metadata"]["namespace"], name_of(pod)))
+
+    def _node(self, instance: str) -> Manifest | None:
+        nodes = (stored.object for stored in self._server.store.all(NODES))
+        return next((one for one in nodes if one["spec"].get("providerID", "").endswith(f"/{instance}")), None)
+
+    def _pods(self, instance: str) -> list[Manifest]:
+        name = self.node_of(instance)
+        found = self._server.store.all(PODS, node=name) if name else []
+        return [stored.object for stored in found if should_be_evicted(stored.object)]
+
+    # ---- the control plane
 
     def serve(self, version: str) -> None:
         """The API servers are of that version from now on."""

@@ -223,6 +223,7 @@ def new_node(view: InstanceView, group: NodeGroup, version: str, now: str, image
                 "topology.kubernetes.io/zone": view.zone,
                 GROUP_LABEL: group.name,
                 **({VERSION_LABEL: view.version} if view.version else {}),
+                **({"eks.amazonaws.com/nodegroup": group.managed} if group.managed else {}),
                 **group.labels,
             },
         },

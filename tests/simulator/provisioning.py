@@ -93,6 +93,11 @@ class Provisioner:
                 selectors=[{"namespace": one.namespace, "labels": dict(one.labels)}],
             )
 
+    def _managed_tags(self, group: NodeGroup) -> dict[str, str]:
+        """As EKS tags the Auto Scaling groups of its node groups."""
+        named = {"eks:nodegroup-name": group.managed, "eks:cluster-name": self.scenario.cluster}
+        return named if group.managed else {}
+
     def _first_image(self, group: NodeGroup) -> str:
         """What the group's first instances are made of."""
         return self._cloud.parameter(group.image_parameter) if group.image_parameter else self.images[-1]
@@ -152,12 +157,16 @@ class Provisioner:
             min_size=group.min_size,
             max_size=group.max_size,
             cluster=self.scenario.cluster,
-            tags={"Name": self._named(group), **group.tags},
+            tags={"Name": self._named(group), **self._managed_tags(group), **group.tags},
             NewInstancesProtectedFromScaleIn=group.protected,
             TargetGroupARNs=[self.target_groups[name] for name in group.target_groups],
             LoadBalancerNames=list(group.load_balancers),
             **self._launch(group),
         )
+        if group.managed:
+            with self._cloud.lock:
+                nodegroups = self._cloud.clusters.estate(self.scenario.cluster).nodegroups
+                nodegroups.adopt(group.managed, group.name, self.templates[group.name], self.scenario.version)
         for number, hook in enumerate(group.hooks):
             name = f"{group.name}-hook-{number}"
             autoscaling.put_lifecycle_hook(**{"AutoScalingGroupName": group.name, "LifecycleHookName": name, **hook})

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moto.eks.models import Cluster, eks_backends
 
@@ -21,9 +21,13 @@ from simulator.aws.eks_addons import Addons
 from simulator.aws.eks_errors import InUse, InvalidParameter, InvalidRequest, InvalidState, NotFound, page
 from simulator.aws.eks_inside import Inside, Nobody
 from simulator.aws.eks_insights import ROLLBACK, UPGRADE, Insights
+from simulator.aws.eks_nodegroups import Nodegroups
 from simulator.aws.eks_updates import SUCCESSFUL, VERSION_ROLLBACK, VERSION_UPDATE, Script, Update, Updates
 from simulator.aws.eks_versions import BY_VERSION, is_known, minor
 from simulator.aws.timings import Timings
+
+if TYPE_CHECKING:
+    from simulator.aws.autoscaling import AutoScaling
 
 ROLLBACK_DAYS = 7
 ROLLBACK_TIMEOUTS = range(120, 10081)  # minutes: RollbackConfig in botocore's model
@@ -46,6 +50,7 @@ class Estate:
     updates: Updates
     addons: Addons
     insights: Insights
+    nodegroups: Nodegroups
     script: Script
     enforce_insights: bool = True
     lingers: float = 0.0
@@ -57,7 +62,8 @@ class Estate:
 class Clusters:
     """The EKS clusters of one account and region."""
 
-    def __init__(self, agenda: Agenda, timings: Timings, account: str, region: str):
+    def __init__(self, agenda: Agenda, timings: Timings, scaling: AutoScaling, account: str, region: str):
+        self._scaling = scaling
         self._agenda = agenda
         self._timings = timings
         self.backend = eks_backends[account][region]
@@ -78,7 +84,10 @@ class Clusters:
         insights = Insights(
             name, self._agenda, self._timings, addons, inside, version_now, lambda: self.rollback_target(name)
         )
-        self.estates[name] = Estate(updates, addons, insights, script)
+        nodegroups = Nodegroups(
+            name, cluster.arn, self._agenda, self._timings, updates, script, inside, version_now, self._scaling
+        )
+        self.estates[name] = Estate(updates, addons, insights, nodegroups, script)
         return cluster
 
     def set_endpoint(self, name: str, endpoint: str, ca_pem: str) -> None:
@@ -145,6 +154,7 @@ class Clusters:
         self._check_free(cluster, estate)
         back = bool(wanted) and wanted == self.rollback_target(name)
         self._check_step(cluster, wanted, back, params)
+        self._check_nodegroups(cluster, estate, back)
         self._check_insights(estate, name, wanted, back, bool(params.get("force")))
         given = {"Version": wanted, "PlatformVersion": BY_VERSION[wanted].platform}
         kind = VERSION_ROLLBACK if back else VERSION_UPDATE
@@ -158,15 +168,19 @@ class Clusters:
         return update
 
     def find_update(self, params: Mapping[str, Any]) -> Update:
-        """DescribeUpdate, of the cluster or of one of its add-ons."""
-        return self.estate(params["name"]).updates.find(params["updateId"], params.get("addonName") or "")
+        """DescribeUpdate, of the cluster or of one of its add-ons or node groups."""
+        addon, nodegroup = params.get("addonName") or "", params.get("nodegroupName") or ""
+        return self.estate(params["name"]).updates.find(params["updateId"], addon, nodegroup)
 
     def list_updates(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """ListUpdates, of the cluster or of one of its add-ons."""
-        estate, addon = self.estate(params["name"]), params.get("addonName") or ""
+        """ListUpdates, of the cluster or of one of its add-ons or node groups."""
+        estate = self.estate(params["name"])
+        addon, nodegroup = params.get("addonName") or "", params.get("nodegroupName") or ""
         if addon:
             estate.addons.find(addon)
-        return page(estate.updates.ids(addon), params, "updateIds")
+        if nodegroup:
+            estate.nodegroups.find(nodegroup)
+        return page(estate.updates.ids(addon, nodegroup), params, "updateIds")
 
     def cancel_update(self, params: Mapping[str, Any]) -> Update:
         """CancelUpdate: only of a rollback of EKS Auto Mode, which the world has not."""
@@ -189,6 +203,13 @@ class Clusters:
         minutes = (params.get("rollbackConfig") or {}).get("timeoutMinutes")
         if minutes is not None and (not back or minutes not in ROLLBACK_TIMEOUTS):
             raise InvalidParameter(cluster.name, f"Invalid rollbackConfig timeoutMinutes: {minutes}")
+
+    def _check_nodegroups(self, cluster: Cluster, estate: Estate, back: bool) -> None:
+        """ "All of your node groups' Kubernetes versions must match the cluster's" (UpdateClusterVersion)."""
+        behind = estate.nodegroups.behind()
+        if behind and not back:
+            text = f"must be updated to match cluster version {cluster.version} before updating cluster version"
+            raise InvalidParameter(cluster.name, f"Nodegroups {', '.join(behind)} {text}")
 
     def _check_insights(self, estate: Estate, name: str, wanted: str, back: bool, force: bool) -> None:
         blocking = estate.insights.blocking(ROLLBACK if back else UPGRADE, wanted)

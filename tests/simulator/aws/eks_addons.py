@@ -174,7 +174,7 @@ class Addons:
         }
         told = {key: value for key, value in given.items() if value is not None}
         token = params.get("clientRequestToken", "")
-        update = self._updates.add(Update(ADDON_UPDATE, told, self._agenda.datetime(), addon.name, token))
+        update = self._updates.add(Update(ADDON_UPDATE, told, self._agenda.datetime(), addon=addon.name, token=token))
         addon.status, addon.issues = "UPDATING", []
         values = addon.values if params.get("configurationValues") is None else params["configurationValues"]
         after = Addon(addon.name, version, addon.created, addon.modified, addon.arn, values=values)

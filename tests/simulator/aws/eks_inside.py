@@ -38,6 +38,21 @@ class Inside(Protocol):
     def remove(self, kind: str, namespace: str, name: str) -> None:
         """Delete it, if it is there."""
 
+    def is_ready(self, instance: str) -> bool:
+        """The instance is a Ready node."""
+
+    def node_of(self, instance: str) -> str:
+        """The name of its node; empty when it is none."""
+
+    def cordon(self, instance: str) -> None:
+        """No new pods come to its node, nor traffic from load balancers."""
+
+    def evict(self, instance: str) -> list[str]:
+        """Ask all pods that no DaemonSet keeps to leave its node; who is still there."""
+
+    def delete_pods(self, instance: str) -> None:
+        """Delete them, whatever budgets say."""
+
     def serve(self, version: str) -> None:
         """The API servers are of that version from now on."""
 
@@ -59,6 +74,21 @@ class Nobody:
 
     def remove(self, kind: str, namespace: str, name: str) -> None:
         """Nothing to remove."""
+
+    def is_ready(self, instance: str) -> bool:
+        return True
+
+    def node_of(self, instance: str) -> str:
+        return ""
+
+    def cordon(self, instance: str) -> None:
+        """No node to cordon."""
+
+    def evict(self, instance: str) -> list[str]:
+        return []
+
+    def delete_pods(self, instance: str) -> None:
+        """No pods to delete."""
 
     def serve(self, version: str) -> None:
         """Nobody serves."""

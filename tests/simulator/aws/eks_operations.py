@@ -25,6 +25,10 @@ def _insights(clusters: Clusters, params: Params) -> Any:
     return clusters.estate(params["clusterName"]).insights
 
 
+def _nodegroups(clusters: Clusters, params: Params) -> Any:
+    return clusters.estate(params["clusterName"]).nodegroups
+
+
 def _create_addon(clusters: Clusters, params: Params) -> Answer:
     addons = _addons(clusters, params)
     return {"addon": addons.describe(addons.create(params).name)}
@@ -50,6 +54,13 @@ OPERATIONS: dict[str, Callable[[Clusters, Params], Answer]] = {
     "describe_insight": lambda clusters, given: {"insight": _insights(clusters, given).describe(given["id"])},
     "start_insights_refresh": lambda clusters, given: _insights(clusters, given).start_refresh(),
     "describe_insights_refresh": lambda clusters, given: _insights(clusters, given).describe_refresh(),
+    "list_nodegroups": lambda clusters, given: page(_nodegroups(clusters, given).names(), given, "nodegroups"),
+    "describe_nodegroup": lambda clusters, given: {
+        "nodegroup": _nodegroups(clusters, given).describe(given["nodegroupName"])
+    },
+    "update_nodegroup_version": lambda clusters, given: {
+        "update": _nodegroups(clusters, given).update_version(given).answer()
+    },
     "list_fargate_profiles": lambda clusters, given: page(
         eks_fargate.names(clusters.find(given["clusterName"])), given, "fargateProfileNames"
     ),
@@ -69,6 +80,7 @@ PATHS = (
     "{0}/clusters/(?P<name>[^/]+)/insights$",
     "{0}/clusters/(?P<name>[^/]+)/insights/(?P<id>[^/]+)$",
     "{0}/clusters/(?P<name>[^/]+)/insights-refresh$",
+    "{0}/clusters/(?P<name>[^/]+)/node-groups/(?P<nodegroupName>[^/]+)/update-version$",
     "{0}/clusters/(?P<name>[^/]+)/updates$",
     "{0}/clusters/(?P<name>[^/]+)/updates/(?P<updateId>[^/]+)$",
     "{0}/clusters/(?P<name>[^/]+)/updates/(?P<updateId>[^/]+)/cancel-update$",

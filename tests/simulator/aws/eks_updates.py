@@ -6,7 +6,7 @@
 ``Script`` is the tests' hand in it: the next update of a kind fails, is cancelled, or does not end::
 
     world.eks.script.fail("VersionUpdate", "IpNotAvailable", "No free IP addresses in subnet-1")
-    world.eks.script.hold("AddonUpdate", addon="coredns")
+    world.eks.script.hold("AddonUpdate", of="coredns")
 """
 
 from __future__ import annotations
@@ -24,16 +24,22 @@ IN_PROGRESS, SUCCESSFUL, FAILED, CANCELLED = "InProgress", "Successful", "Failed
 
 @dataclass
 class Update:
-    """One update. ``addon`` is empty for those of the cluster itself."""
+    """One update. ``addon`` and ``nodegroup`` are empty for those of the cluster itself."""
 
     kind: str
     params: dict[str, str]
     created: datetime
     addon: str = ""
+    nodegroup: str = ""
     token: str = ""  # the client's, by which a repeated request is known
     status: str = IN_PROGRESS
     errors: list[dict[str, Any]] = field(default_factory=list)
     update_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def of(self) -> str:
+        """The add-on or node group that is updated; empty: the cluster itself."""
+        return self.addon or self.nodegroup
 
     def fail(self, code: str, message: str, resources: list[str] | None = None, status: str = FAILED) -> None:
         """It has ended badly."""
@@ -53,7 +59,7 @@ class Update:
 
 
 class Updates:
-    """All updates of one cluster, oldest first. EKS keeps those of the cluster and of each add-on apart."""
+    """All updates of one cluster, oldest first. EKS keeps those of the cluster, of each add-on and node group apart."""
 
     def __init__(self, cluster: str):
         self._cluster = cluster
@@ -64,21 +70,21 @@ class Updates:
         self._all[update.update_id] = update
         return update
 
-    def find(self, update_id: str, addon: str = "") -> Update:
-        """DescribeUpdate: an add-on's update is found only by who names the add-on."""
+    def find(self, update_id: str, addon: str = "", nodegroup: str = "") -> Update:
+        """DescribeUpdate: an add-on's update is found only by who names the add-on, and so on."""
         update = self._all.get(update_id)
-        if update is None or update.addon != addon:
+        if update is None or (update.addon, update.nodegroup) != (addon, nodegroup):
             raise NotFound(self._cluster, f"No update found for ID: {update_id}", addon or None)
         return update
 
-    def ids(self, addon: str = "") -> list[str]:
+    def ids(self, addon: str = "", nodegroup: str = "") -> list[str]:
         """ListUpdates."""
-        return [key for key, update in self._all.items() if update.addon == addon]
+        return [key for key, one in self._all.items() if (one.addon, one.nodegroup) == (addon, nodegroup)]
 
-    def running(self, addon: str = "") -> Update | None:
-        """The update that is under way there."""
-        mine = (one for one in self._all.values() if one.addon == addon and one.status == IN_PROGRESS)
-        return next(mine, None)
+    def running(self) -> Update | None:
+        """The update of the cluster itself that is under way."""
+        mine = (one for one in self._all.values() if not one.addon and not one.nodegroup)
+        return next((one for one in mine if one.status == IN_PROGRESS), None)
 
     def repeated(self, token: str) -> Update | None:
         """The update that an earlier request with this client token has begun: EKS does not begin it twice."""
@@ -90,7 +96,7 @@ class Order:
     """What a test has in store for updates of one kind."""
 
     kind: str
-    addon: str  # empty: any
+    of: str  # the add-on or node group; empty: any add-on, or the cluster itself
     times: int
     status: str = FAILED  # or CANCELLED, or IN_PROGRESS: it is held
     code: str = "Unknown"
@@ -110,20 +116,20 @@ class Script:
         code: str = "Unknown",
         message: str = "The update failed.",
         *,
-        addon: str = "",
+        of: str = "",
         resources: list[str] | None = None,
         times: int = 1,
     ) -> None:
         """The next ``times`` updates of that kind end Failed, with one of botocore's ErrorCodes."""
-        self._orders.append(Order(kind, addon, times, FAILED, code, message, list(resources or [])))
+        self._orders.append(Order(kind, of, times, FAILED, code, message, list(resources or [])))
 
-    def cancel(self, kind: str = VERSION_UPDATE, *, addon: str = "", times: int = 1) -> None:
+    def cancel(self, kind: str = VERSION_UPDATE, *, of: str = "", times: int = 1) -> None:
         """They end Cancelled."""
-        self._orders.append(Order(kind, addon, times, CANCELLED, "Unknown", "The update was cancelled."))
+        self._orders.append(Order(kind, of, times, CANCELLED, "Unknown", "The update was cancelled."))
 
-    def hold(self, kind: str = VERSION_UPDATE, *, addon: str = "") -> None:
+    def hold(self, kind: str = VERSION_UPDATE, *, of: str = "") -> None:
         """No update of that kind ends until ``release``."""
-        self._orders.append(Order(kind, addon, 1, IN_PROGRESS))
+        self._orders.append(Order(kind, of, 1, IN_PROGRESS))
 
     def release(self) -> None:
         """What is held goes on, at its next look (every five seconds)."""
@@ -143,7 +149,8 @@ class Script:
 
     def _take(self, update: Update, status: str, keep: bool = False) -> Order | None:
         for order in self._orders:
-            if (order.kind, order.status) == (update.kind, status) and order.addon in ("", update.addon):
+            whole = not order.of and not update.nodegroup
+            if (order.kind, order.status) == (update.kind, status) and (whole or order.of == update.of):
                 order.times -= 0 if keep else 1
                 if order.times <= 0:
                     self._orders.remove(order)

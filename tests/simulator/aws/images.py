@@ -85,6 +85,11 @@ class Published:
     description: str
 
 
+def recommended(family: str, version: str) -> str:
+    """The parameter with the recommended image of a family of EKS's own: ``amazon-linux-2``, say."""
+    return f"{EKS.format(version=version)}/{family}/recommended/image_id"
+
+
 @dataclass(frozen=True)
 class Image:
     """What an image makes of a machine: empty where its name does not say."""

@@ -47,6 +47,11 @@ class Timings:
     addon_patience: float = 900.0
     #: EKS: an add-on is gone
     addon_delete: float = 20.0
+    #: EKS, managed node groups: waits for new nodes, for pods to leave ("within 15 minutes"), and between the last pod
+    #: and the termination ("60 seconds")
+    node_patience: float = 900.0
+    eviction_patience: float = 900.0
+    before_termination: float = 60.0
     #: EKS: a refresh of insights that was asked for; and how often they are refreshed anyway
     insights_refresh: float = 60.0
     insights_period: float = 86400.0

@@ -48,6 +48,7 @@ class NodeGroup:
     hooks: Sequence[Mapping[str, object]] = ()  # arguments of PutLifecycleHook
     target_groups: Sequence[str] = ()  # names; made when the world starts, attached to the group
     load_balancers: Sequence[str] = ()  # classic ones, by name
+    managed: str = ""  # the EKS managed node group that it belongs to, by name
     image_parameter: str = ""  # it launches what this parameter of Systems Manager names when the world begins
 
 

@@ -132,7 +132,7 @@ def test_values_stay_but_a_role_that_is_not_named_again_is_lost(aws: Any, eks: A
 
 def test_an_update_fails_as_the_script_says(aws: Any, eks: Any) -> None:
     script = aws.cloud.clusters.estate("demo").script
-    script.fail("AddonUpdate", "AdmissionRequestDenied", "denied by a webhook", addon="vpc-cni")
+    script.fail("AddonUpdate", "AdmissionRequestDenied", "denied by a webhook", of="vpc-cni")
     begun = update(eks, addonVersion="v1.19.2-eksbuild.1")
     aws.later(60)
     found = eks.describe_update(name="demo", addonName="vpc-cni", updateId=begun)["update"]
