@@ -142,6 +142,18 @@ def test_the_kubernetes_api_follows_the_update_and_is_away_for_a_moment(world: W
 
 
 @pytest.mark.scenario(ONE_GROUP, speed=FAST)
+def test_a_test_says_how_long_the_endpoint_is_away(world: World) -> None:
+    world.eks.disturbances = ((0.5, 900.0),)
+    world.aws()("eks").update_cluster_version(name=CLUSTER, version="1.32")
+    world.wait_until(lambda now: not world.reachable, "the endpoint away")
+    with pytest.raises(OSError):
+        served_version(world)
+    assert world.server.refused >= 1
+    world.wait_until(lambda now: world.reachable, "the endpoint back", seconds=3600)
+    assert served_version(world).count("v1.32.0") == 1, "the update has ended meanwhile"
+
+
+@pytest.mark.scenario(ONE_GROUP, speed=FAST)
 def test_a_failed_update_leaves_everything_as_it_was(world: World) -> None:
     world.eks.script.fail("VersionUpdate", "IpNotAvailable", "subnet-1 has no free addresses")
     update = upgrade(world, "1.32")

@@ -43,7 +43,8 @@ class Estate:
 
     ``came_from`` and ``came_at`` (unix seconds) tell of the latest upgrade, as long as it can be rolled back.
     Tests set ``script`` (how updates end), ``enforce_insights`` (an insight in ERROR forbids an upgrade that is not
-    forced), and ``lingers``: for so many seconds after an update the next one is still refused, though the cluster is
+    forced), ``disturbances`` (when, as parts of an update's time, the endpoint resets connections, and for how many
+    seconds), and ``lingers``: for so many seconds after an update the next one is still refused, though the cluster is
     ACTIVE again (as users of EKS report).
     """
 
@@ -53,6 +54,7 @@ class Estate:
     nodegroups: Nodegroups
     script: Script
     enforce_insights: bool = True
+    disturbances: tuple[tuple[float, float], ...] = ()
     lingers: float = 0.0
     came_from: str = ""
     came_at: float = 0.0
@@ -87,7 +89,8 @@ class Clusters:
         nodegroups = Nodegroups(
             name, cluster.arn, self._agenda, self._timings, updates, script, inside, version_now, self._scaling
         )
-        self.estates[name] = Estate(updates, addons, insights, nodegroups, script)
+        estate = self.estates[name] = Estate(updates, addons, insights, nodegroups, script)
+        estate.disturbances = self._timings.endpoint_disturbances
         return cluster
 
     def set_endpoint(self, name: str, endpoint: str, ca_pem: str) -> None:
@@ -161,7 +164,7 @@ class Clusters:
         update = estate.updates.add(Update(kind, given, self._agenda.datetime(), token=token))
         cluster.status = "UPDATING"
         whole = self._timings.cluster_update
-        for part, seconds in self._timings.endpoint_disturbances:
+        for part, seconds in estate.disturbances:
             if part < 1:
                 self._agenda.after(part * whole, lambda long=seconds: self.inside.disturb(long))
         self._agenda.after(whole, lambda: self._end(cluster, estate, update))
@@ -231,7 +234,7 @@ class Clusters:
         estate.came_at = self._agenda.now()
         cluster.version, update.status = update.params["Version"], SUCCESSFUL
         self.inside.serve(cluster.version)
-        for part, seconds in self._timings.endpoint_disturbances:
+        for part, seconds in estate.disturbances:
             if part >= 1:
                 self.inside.disturb(seconds)
         estate.insights.look()
