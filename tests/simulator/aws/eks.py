@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moto.eks.models import Cluster, eks_backends
@@ -39,13 +39,9 @@ NOT_READY = (
 
 @dataclass
 class Estate:
-    """What the world keeps of a cluster beside moto: its updates, add-ons and insights, and the way back.
+    """What the world keeps of a cluster beside moto: its updates, add-ons, insights, node groups, and the way back.
 
-    ``came_from`` and ``came_at`` (unix seconds) tell of the latest upgrade, as long as it can be rolled back.
-    Tests set ``script`` (how updates end), ``enforce_insights`` (an insight in ERROR forbids an upgrade that is not
-    forced), ``disturbances`` (when, as parts of an update's time, the endpoint resets connections, and for how many
-    seconds), and ``lingers``: for so many seconds after an update the next one is still refused, though the cluster is
-    ACTIVE again (as users of EKS report).
+    Tests have a hand in ``script`` (how updates end), ``addons`` and ``insights``, and in the fields that say so.
     """
 
     updates: Updates
@@ -53,9 +49,16 @@ class Estate:
     insights: Insights
     nodegroups: Nodegroups
     script: Script
+    #: a test: an insight in ERROR forbids an upgrade that is not forced
     enforce_insights: bool = True
+    #: a test: the cluster's health issues, as DescribeCluster shows them (code, message, resourceIds)
+    health: list[dict[str, Any]] = field(default_factory=list)
+    #: a test: when, as parts of an update's time, the endpoint resets connections, and for how many seconds
     disturbances: tuple[tuple[float, float], ...] = ()
+    #: a test: for so many seconds after an update the next is still refused, though the cluster is ACTIVE (as users
+    #: report: containers-roadmap#2677)
     lingers: float = 0.0
+    #: the version before the latest upgrade, and when that ended (unix seconds), as long as it can be rolled back
     came_from: str = ""
     came_at: float = 0.0
     ended_at: float = -1e9  # when the latest update of the cluster itself was over
@@ -84,7 +87,14 @@ class Clusters:
         inside, version_now = (lambda: self.inside), (lambda: cluster.version)
         addons = Addons(name, cluster.arn, self._agenda, self._timings, updates, script, inside, version_now)
         insights = Insights(
-            name, self._agenda, self._timings, addons, inside, version_now, lambda: self.rollback_target(name)
+            name,
+            self._agenda,
+            self._timings,
+            addons,
+            inside,
+            version_now,
+            lambda: self.rollback_target(name),
+            lambda: self.health(name),
         )
         nodegroups = Nodegroups(
             name, cluster.arn, self._agenda, self._timings, updates, script, inside, version_now, self._scaling
@@ -132,10 +142,14 @@ class Clusters:
             "certificateAuthority": cluster.certificate_authority,
             "platformVersion": platform,
             "tags": cluster.tags,
-            "health": {"issues": []},
+            "health": {"issues": self.health(name)},
             "accessConfig": {"authenticationMode": "API"},
             "upgradePolicy": {"supportType": "EXTENDED"},
         }
+
+    def health(self, name: str) -> list[dict[str, Any]]:
+        """The cluster's own health issues."""
+        return self.estates[name].health if name in self.estates else []
 
     def rollback_target(self, name: str) -> str:
         """The version that the cluster may be rolled back to now; empty when none."""

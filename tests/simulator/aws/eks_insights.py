@@ -106,7 +106,8 @@ class Insight:
 
 
 class Insights:
-    """The insights of one cluster. ``version`` tells its version, ``back_to`` the one that it may be rolled back to."""
+    """The insights of one cluster. ``version`` tells its version, ``back_to`` the one that it may be rolled back to,
+    ``health`` its health issues."""
 
     def __init__(
         self,
@@ -117,11 +118,12 @@ class Insights:
         inside: Callable[[], Inside],
         version: Callable[[], str],
         back_to: Callable[[], str],
+        health: Callable[[], list[dict[str, Any]]],
     ):
         self._cluster = cluster
         self._agenda, self._timings = agenda, timings
         self._addons, self._inside = addons, inside
-        self._version, self._back_to = version, back_to
+        self._version, self._back_to, self._health = version, back_to, health
         self._found: dict[str, Insight] = {}
         self._set: dict[str, tuple[str, str]] = {}
         self._deprecated: list[DeprecatedApi] = []
@@ -225,7 +227,7 @@ class Insights:
         if target not in BY_VERSION:
             return []
         found = [
-            self._insight(UPGRADE, HEALTH, target, now, (PASSING, "No cluster health issues detected.")),
+            self._cluster_health(target, now),
             self._linux_2(target, now),
             self._skew(UPGRADE, KUBELET, target, now),
             self._skew(UPGRADE, PROXY, target, now),
@@ -245,7 +247,14 @@ class Insights:
         target = self._back_to()
         if not target:
             return []
-        return [self._skew(ROLLBACK, KUBELET, target, now), self._compatibility(ROLLBACK, target, now)]
+        skews = [self._skew(ROLLBACK, name, target, now) for name in (KUBELET, PROXY)]
+        return [*skews, self._compatibility(ROLLBACK, target, now)]
+
+    def _cluster_health(self, target: str, now: datetime) -> Insight:
+        outcome = (PASSING, "No cluster health issues detected.")
+        if issues := self._health():
+            outcome = (ERROR, "; ".join(issue["message"] for issue in issues))
+        return self._insight(UPGRADE, HEALTH, target, now, outcome)
 
     def _insight(
         self, category: str, name: str, version: str, now: datetime, outcome: tuple[str, str], **more: Any

@@ -99,6 +99,15 @@ def test_addons_that_do_not_fit_the_next_version_are_named_with_those_that_do(aw
     assert detail == {"name": "vpc-cni", "compatibleVersions": ["v1.21.1-eksbuild.1", "v1.20.4-eksbuild.2"]}
 
 
+def test_a_cluster_that_is_not_well_says_so_itself_and_in_an_insight(aws: Any, eks: Any) -> None:
+    issue = {"code": "InsufficientFreeAddresses", "message": "subnet-1 is full", "resourceIds": ["subnet-1"]}
+    aws.cloud.clusters.estate("demo").health.append(issue)
+    assert eks.describe_cluster(name="demo")["cluster"]["health"]["issues"] == [issue]
+    refresh(aws, eks)
+    said = listed(eks)["Cluster health issues"]["insightStatus"]
+    assert said == {"status": "ERROR", "reason": "subnet-1 is full"}
+
+
 def test_deprecated_apis_come_with_their_clients(eks: Any, insights: Insights) -> None:
     insights.deprecate(DeprecatedApi(FLOWS, FLOWS.replace("v1beta3", "v1"), "1.35", "1.29", {"old-operator/1.0": 7}))
     insights.deprecate(DeprecatedApi("/apis/x/v1alpha1/y", "/apis/x/v1/y", "1.36", "1.33", {"other/2": 1}))
