@@ -52,6 +52,7 @@ class Addon:
     role: str = ""
     identities: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
+    token: str = ""  # of the request that created it, by which a repeated one is known
 
 
 class Addons:
@@ -144,8 +145,10 @@ class Addons:
 
     def create(self, params: Mapping[str, Any]) -> Addon:
         """CreateAddon; over the objects of a self-managed one it applies as an update does."""
-        name = params["addonName"]
+        name, token = params["addonName"], params.get("clientRequestToken", "")
         if name in self.installed:
+            if token and self.installed[name].token == token:
+                return self.installed[name]
             raise InUse(self._cluster, "Addon already exists.", name)
         self._check_version(name, params.get("addonVersion"))
         mode = self._check_mode(name, params)
@@ -252,6 +255,7 @@ class Addons:
         addon.role = params.get("serviceAccountRoleArn") or ""
         addon.identities = self._identities(params, [])
         addon.tags = dict(params.get("tags") or {})
+        addon.token = params.get("clientRequestToken", "")
         return addon
 
     def _identities(self, params: Mapping[str, Any], before: list[str]) -> list[str]:

@@ -57,6 +57,11 @@ def test_every_kubernetes_version_has_a_default_of_every_addon(eks: Any) -> None
             assert len(defaults) == 1, (version["clusterVersion"], one["addonName"])
 
 
+def test_of_what_nobody_knows_there_are_no_versions(eks: Any) -> None:
+    assert eks.describe_addon_versions(addonName="made-up")["addons"] == []
+    assert eks.describe_addon_versions(kubernetesVersion="1.99")["addons"] == []
+
+
 def test_the_schema_of_configuration_values_is_told(eks: Any) -> None:
     found = eks.describe_addon_configuration(addonName="vpc-cni", addonVersion="v1.20.4-eksbuild.2")
     schema = json.loads(found["configurationSchema"])
@@ -154,7 +159,9 @@ def test_an_addon_may_be_degraded_and_recover(aws: Any, eks: Any) -> None:
 
 
 def test_an_addon_is_created_at_its_default_and_deleted(aws: Any, eks: Any) -> None:
-    made = eks.create_addon(clusterName="demo", addonName="coredns")["addon"]
+    given = {"clusterName": "demo", "addonName": "coredns", "clientRequestToken": "once"}
+    made = eks.create_addon(**given)["addon"]
+    assert eks.create_addon(**given)["addon"]["addonArn"] == made["addonArn"], "the same request, repeated"
     assert (made["status"], made["addonVersion"]) == ("CREATING", "v1.11.3-eksbuild.1")
     aws.later(60)
     assert addon(eks, "coredns")["status"] == "ACTIVE"
