@@ -247,6 +247,22 @@ def test_an_addon_without_a_ready_pod_is_degraded(world: World) -> None:
     assert addon(world, "coredns")["health"]["issues"][0]["code"] == "InsufficientNumberOfReplicas"
 
 
+@pytest.mark.scenario(ONE_GROUP, speed=FAST)
+def test_an_update_whose_pods_do_not_come_up_fails_and_leaves_the_addon_degraded(world: World) -> None:
+    never = {"spec": {"template": {"metadata": {"annotations": {"simulator/ready-after": "never"}}}}}
+    world.client(SOMEBODY).patch(AWS_NODE, never)
+    update = update_addon(world, "vpc-cni", addonVersion="v1.20.4-eksbuild.2", resolveConflicts="PRESERVE")
+    assert (update["status"], update["errors"][0]["errorCode"]) == ("Failed", "InsufficientNumberOfReplicas")
+    assert (addon(world, "vpc-cni")["status"], addon(world, "vpc-cni")["addonVersion"]) == (
+        "DEGRADED",
+        "v1.20.4-eksbuild.2",
+    )
+    assert len(world.client().list("/api/v1/pods", label_selector="k8s-app=aws-node")[0]) == 2
+    well = {"spec": {"template": {"metadata": {"annotations": {"simulator/ready-after": "0"}}}}}
+    world.client(SOMEBODY).patch(AWS_NODE, well)
+    world.wait_until(lambda now: addon(world, "vpc-cni")["status"] == "ACTIVE", "it well again")
+
+
 # ---- nodes of a new version
 
 

@@ -53,6 +53,7 @@ class Addon:
     identities: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     token: str = ""  # of the request that created it, by which a repeated one is known
+    wanting: bool = False  # EKS has given up waiting for its pods: DEGRADED until they come up after all
 
 
 class Addons:
@@ -324,10 +325,7 @@ class Addons:
         if waiting and not late:
             self._again(lambda: self._await(addon, update, since))
             return
-        addon.status, addon.modified = "ACTIVE", self._agenda.datetime()
-        if waiting:
-            addon.status = "DEGRADED"
-            addon.issues = [{"code": "InsufficientNumberOfReplicas", "message": TOO_FEW, "resourceIds": []}]
+        addon.status, addon.modified, addon.wanting = "ACTIVE", self._agenda.datetime(), bool(waiting)
         if update is not None:
             update.status = SUCCESSFUL
             if waiting:
@@ -349,16 +347,22 @@ class Addons:
         return [one for one in found if one is not None]
 
     def _look_at_health(self, addon: Addon) -> None:
-        """A Deployment without a single Ready pod makes its add-on DEGRADED, for as long as that is so."""
+        """A Deployment without a single Ready pod makes its add-on DEGRADED, for as long as that is so; and so do pods
+        that an update has waited for in vain."""
         if addon.status not in ("ACTIVE", "DEGRADED"):
             return
+        workloads = self._workloads(addon)
+        addon.wanting = addon.wanting and not all(map(rolled_out, workloads))
         issues = [self.troubles[addon.name]] if addon.name in self.troubles else []
-        for one in self._workloads(addon):
-            status = one.get("status") or {}
-            if one["kind"] == "Deployment" and one["spec"].get("replicas") and not status.get("readyReplicas"):
-                issues.append({"code": "InsufficientNumberOfReplicas", "message": TOO_FEW, "resourceIds": []})
+        if addon.wanting or any(map(_is_down, workloads)):
+            issues.append({"code": "InsufficientNumberOfReplicas", "message": TOO_FEW, "resourceIds": []})
         addon.issues = issues
         addon.status = "DEGRADED" if issues else "ACTIVE"
+
+
+def _is_down(workload: Manifest) -> bool:
+    wanted = workload["kind"] == "Deployment" and workload["spec"].get("replicas")
+    return bool(wanted) and not (workload.get("status") or {}).get("readyReplicas")
 
 
 def rolled_out(workload: Manifest) -> bool:
