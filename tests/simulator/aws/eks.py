@@ -84,8 +84,16 @@ class Clusters:
         )
         cluster.created_at = self._agenda.datetime()
         updates, script = Updates(name), Script()
-        inside, version_now = (lambda: self.inside), (lambda: cluster.version)
-        addons = Addons(name, cluster.arn, self._agenda, self._timings, updates, script, inside, version_now)
+
+        def inside() -> Inside:
+            return self.inside
+
+        def version_now() -> str:
+            return cluster.version
+
+        shared = (self._agenda, self._timings, updates, script, inside, version_now)
+        addons = Addons(name, cluster.arn, *shared)
+        nodegroups = Nodegroups(name, cluster.arn, *shared, self._scaling)
         insights = Insights(
             name,
             self._agenda,
@@ -95,9 +103,6 @@ class Clusters:
             version_now,
             lambda: self.rollback_target(name),
             lambda: self.health(name),
-        )
-        nodegroups = Nodegroups(
-            name, cluster.arn, self._agenda, self._timings, updates, script, inside, version_now, self._scaling
         )
         estate = self.estates[name] = Estate(updates, addons, insights, nodegroups, script)
         estate.disturbances = self._timings.endpoint_disturbances
