@@ -71,7 +71,7 @@ class BalancerController:
 def suitable(node: Node) -> bool:
     """The node may get traffic from outside."""
     excluded = EXCLUDED in (node["metadata"].get("labels") or {}) or has_taint(node, TAINT)
-    return is_ready(node) and not excluded and bool(instance_of(node))
+    return is_ready(node) and not excluded and instance_of(node).startswith("i-")  # not Fargate's
 
 
 def instance_of(node: Node) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.aws.ec2 import InstanceView
+from simulator.aws.images import Image
 from simulator.clock import Clock
 from simulator.kubernetes import resources
 from simulator.kubernetes.client import ApiClient
@@ -61,12 +62,15 @@ class Machines:
         views: Callable[[], list[InstanceView]],
         api: ApiClient,
         store: Store,
+        image: Callable[[str], Image] = lambda image_id: Image(),
     ):
+        """``image`` tells what an image (by its id) makes of the machines that start from it."""
         self._groups = {group.name: group for group in scenario.groups}
         self._times = scenario.times
         self._version = scenario.version
         self._clock = clock
         self._views = views
+        self._image = image
         self._api = api
         self._store = store  # looked at directly, as through a watch: a LIST every few seconds would drown the record
         self._machines: dict[str, Machine] = {}
@@ -135,7 +139,9 @@ class Machines:
         """The kubelet creates its Node, and the cloud controller initialises it."""
         machine.registered = True
         try:
-            self._api.create(NODES, new_node(machine.view, group, self._version, self._clock.timestamp()))
+            image = self._image(machine.view.image_id)
+            node = new_node(machine.view, group, image.version or self._version, self._clock.timestamp(), image)
+            self._api.create(NODES, node)
         except ApiError as error:
             if error.code != 409:  # it was stopped and started: the Node is still there
                 raise
@@ -198,8 +204,9 @@ class Machines:
                 raise
 
 
-def new_node(view: InstanceView, group: NodeGroup, version: str, now: str) -> Node:
+def new_node(view: InstanceView, group: NodeGroup, version: str, now: str, image: Image | None = None) -> Node:
     """The Node that a machine of that group registers: labelled, not Ready, not yet to be scheduled on."""
+    image = image or Image()
     region = view.zone.rstrip("abcdef")
     cpu, memory = SIZES.get(view.instance_type.partition(".")[2], SIZES["large"])
     return {
@@ -210,12 +217,13 @@ def new_node(view: InstanceView, group: NodeGroup, version: str, now: str) -> No
             "labels": {
                 "kubernetes.io/hostname": view.private_dns_name,
                 "kubernetes.io/os": "linux",
-                "kubernetes.io/arch": "amd64",
+                "kubernetes.io/arch": image.node_architecture,
                 "node.kubernetes.io/instance-type": view.instance_type,
                 "topology.kubernetes.io/region": region,
                 "topology.kubernetes.io/zone": view.zone,
                 GROUP_LABEL: group.name,
                 **({VERSION_LABEL: view.version} if view.version else {}),
+                **({"eks.amazonaws.com/nodegroup": group.managed} if group.managed else {}),
                 **group.labels,
             },
         },
@@ -235,21 +243,21 @@ def new_node(view: InstanceView, group: NodeGroup, version: str, now: str) -> No
                 {"type": "Hostname", "address": view.private_dns_name},
             ],
             "conditions": node_conditions(False, now),
-            "nodeInfo": node_info(version),
+            "nodeInfo": node_info(version, image.system, image.node_architecture),
         },
     }
 
 
-def node_info(version: str) -> Mapping[str, str]:
+def node_info(version: str, system: str = "", architecture: str = "amd64") -> Mapping[str, str]:
     """What a kubelet tells about itself; strict clients want every field."""
     return {
         "kubeletVersion": f"v{version}.0-eks-rehearsal",
         "kubeProxyVersion": "",
-        "osImage": "Rehearsal Linux 2023",
+        "osImage": system or "Rehearsal Linux 2023",
         "kernelVersion": "6.12.0",
         "containerRuntimeVersion": "containerd://2.1.0",
         "operatingSystem": "linux",
-        "architecture": "amd64",
+        "architecture": architecture,
         "machineID": "",
         "systemUUID": "",
         "bootID": "",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from simulator.aws.eks_addons import as_values
 from simulator.aws.server import Cloud
 from simulator.identities import AwsClients
 from simulator.scenarios.model import NodeGroup, Scenario
@@ -33,14 +34,17 @@ class Provisioner:
         self._cloud.create_cluster(
             scenario.cluster, scenario.version, endpoint=endpoint, ca_pem=ca_pem, network=self.network
         )
+        self._cloud.publish_images()
         self.new_image()
+        self._fargate_profiles()
         owned = {"elbv2.k8s.aws/cluster": scenario.cluster}
         for name in scenario.controller_target_groups:
             self._target_group(name, tags=owned)
         for group in scenario.groups:
             self._balancers(group)
             if group.launch != "configuration":
-                template = self._cloud.create_template(self._named(group), self.images[-1], group.instance_type)
+                image = self._first_image(group)
+                template = self._cloud.create_template(self._named(group), image, group.instance_type)
                 self.templates[group.name] = template.id
             self._auto_scaling_group(group)
 
@@ -67,6 +71,36 @@ class Provisioner:
                 AutoScalingGroupName=group.name, **self._launch(group, template_version=version)
             )
         return version
+
+    def install_addons(self) -> None:
+        """The add-ons, managed and not, with their objects; nodes are there already."""
+        scenario = self.scenario
+        with self._cloud.lock:
+            addons = self._cloud.clusters.estate(scenario.cluster).addons
+            for one in scenario.addons:
+                if one.managed:
+                    addons.install(one.name, one.version, as_values(one.configuration), one.role)
+                else:
+                    addons.install_self_managed(one.name, one.version)
+
+    def _fargate_profiles(self) -> None:
+        for one in self.scenario.fargate:
+            self._aws("eks").create_fargate_profile(
+                clusterName=self.scenario.cluster,
+                fargateProfileName=one.name,
+                podExecutionRoleArn="arn:aws:iam::123456789012:role/fargate",
+                subnets=list(self.network.subnets.values()),
+                selectors=[{"namespace": one.namespace, "labels": dict(one.labels)}],
+            )
+
+    def _managed_tags(self, group: NodeGroup) -> dict[str, str]:
+        """As EKS tags the Auto Scaling groups of its node groups."""
+        named = {"eks:nodegroup-name": group.managed, "eks:cluster-name": self.scenario.cluster}
+        return named if group.managed else {}
+
+    def _first_image(self, group: NodeGroup) -> str:
+        """What the group's first instances are made of."""
+        return self._cloud.parameter(group.image_parameter) if group.image_parameter else self.images[-1]
 
     def _named(self, group: NodeGroup) -> str:
         return f"{self.scenario.cluster}-{group.name}"
@@ -101,7 +135,7 @@ class Provisioner:
     def _launch(self, group: NodeGroup, template_version: str | None = None) -> dict[str, Any]:
         """What the group launches, as parameters of CreateAutoScalingGroup."""
         if group.launch == "configuration":
-            return {"LaunchConfigurationName": self._launch_configuration(group, self.images[-1])}
+            return {"LaunchConfigurationName": self._launch_configuration(group, self._first_image(group))}
         if template_version is None:
             template_version = group.template_version
         specification = {"LaunchTemplateId": self.templates[group.name], "Version": template_version}
@@ -123,12 +157,16 @@ class Provisioner:
             min_size=group.min_size,
             max_size=group.max_size,
             cluster=self.scenario.cluster,
-            tags={"Name": self._named(group), **group.tags},
+            tags={"Name": self._named(group), **self._managed_tags(group), **group.tags},
             NewInstancesProtectedFromScaleIn=group.protected,
             TargetGroupARNs=[self.target_groups[name] for name in group.target_groups],
             LoadBalancerNames=list(group.load_balancers),
             **self._launch(group),
         )
+        if group.managed:
+            with self._cloud.lock:
+                nodegroups = self._cloud.clusters.estate(self.scenario.cluster).nodegroups
+                nodegroups.adopt(group.managed, group.name, self.templates[group.name], self.scenario.version)
         for number, hook in enumerate(group.hooks):
             name = f"{group.name}-hook-{number}"
             autoscaling.put_lifecycle_hook(**{"AutoScalingGroupName": group.name, "LifecycleHookName": name, **hook})

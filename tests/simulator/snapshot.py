@@ -53,6 +53,7 @@ class NodeState:
     taints: frozenset[str]
     labels: dict[str, str]
     annotations: dict[str, str]
+    kubelet: str = ""  # its version, 1.31
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Snapshot:
 
     at: float
     groups: dict[str, GroupState]
-    nodes: dict[str, NodeState]  # by instance id
+    nodes: dict[str, NodeState]  # by instance id; those of Fargate by name
     running: dict[str, dict[str, str]]  # instance id -> its tags
     pods: dict[str, str]  # namespace/name -> node, of those that should be evicted before an instance goes
     pods_not_ready: tuple[str, ...]
@@ -115,6 +116,7 @@ def _instance(member: Member) -> InstanceState:
 
 def _node(node: dict[str, Any]) -> NodeState:
     metadata, spec = node["metadata"], node["spec"]
+    info = (node.get("status") or {}).get("nodeInfo") or {}
     return NodeState(
         name=name_of(node),
         instance_id=spec.get("providerID", "").rpartition("/")[2],
@@ -124,6 +126,7 @@ def _node(node: dict[str, Any]) -> NodeState:
         taints=frozenset(taint["key"] for taint in spec.get("taints") or []),
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
+        kubelet=".".join(info.get("kubeletVersion", "").lstrip("v").split(".")[:2]),
     )
 
 

@@ -21,9 +21,12 @@ from typing import Any
 
 from simulator import runs
 from simulator.actors import Actors
+from simulator.aws import eks_catalogue
+from simulator.aws.eks import Estate
 from simulator.aws.server import Cloud
 from simulator.balancer_controller import BalancerController
 from simulator.clock import Clock
+from simulator.fargate import Fargate
 from simulator.identities import (
     AUTHORS,
     BALANCER_CONTROLLER,
@@ -33,6 +36,8 @@ from simulator.identities import (
     WORLD,
     AwsClients,
 )
+from simulator.in_cluster import InCluster
+from simulator.injector import SidecarInjector
 from simulator.kubernetes.api import ApiServer
 from simulator.kubernetes.client import ApiClient
 from simulator.kubernetes.controllers import Controllers
@@ -42,7 +47,7 @@ from simulator.provisioning import Provisioner
 from simulator.record import Faults, Record
 from simulator.runs import Run
 from simulator.scenarios import Scenario
-from simulator.scenarios.manifests import manifests
+from simulator.scenarios.manifests import manifests, movable_pods
 from simulator.snapshot import Snapshot, take_snapshot
 from simulator.traffic import Client, Service
 from simulator.witness import Change, Witness
@@ -154,6 +159,11 @@ class World:
             self._aws_clients[author] = AwsClients(self.cloud.url, self.scenario.region, author)
         return self._aws_clients[author]
 
+    @property
+    def eks(self) -> Estate:
+        """The cluster's updates, add-ons and insights, with a test's hand in each."""
+        return self.cloud.clusters.estate(self.scenario.cluster)
+
     def client(self, author: str = OPERATOR) -> ApiClient:
         """A client of the Kubernetes API in this process."""
         return ApiClient(self.kubernetes, author)
@@ -211,6 +221,11 @@ class World:
         self._away_until = max(self._away_until, self.clock.now() + seconds)
         self.server.interrupt()
 
+    @property
+    def reachable(self) -> bool:
+        """No outage is under way."""
+        return not self._away_until
+
     def add_client(self, balancer: str, app: str, every: float = 1.0, takes: float = 2.0) -> Client:
         """From now on users ask for the pods of that app through a target group (by name) or classic load balancer.
 
@@ -236,8 +251,24 @@ class World:
 
     def _make_inhabitants(self) -> None:
         world_client = ApiClient(self.kubernetes, WORLD)
-        self.machines = Machines(self.scenario, self.clock, self.cloud.instances, world_client, self.kubernetes.store)
-        self.controllers = Controllers(self.kubernetes, self.clock, machine_is_up=self.machines.machine_is_up)
+        store = self.kubernetes.store
+        self.machines = Machines(
+            self.scenario, self.clock, self.cloud.instances, world_client, store, image=self.cloud.image
+        )
+        self.fargate = Fargate(
+            self.scenario,
+            self.clock,
+            lambda: self.cloud.clusters.backend.clusters.get(self.scenario.cluster),
+            lambda: self.kubernetes.version,
+            world_client,
+            store,
+        )
+        self.injector = SidecarInjector(self.scenario.sidecars)
+        self.kubernetes.registry.admission += [self.fargate.admit, self.injector.admit]
+        self.cloud.clusters.inside = InCluster(self.kubernetes, self.outage)
+        self.controllers = Controllers(
+            self.kubernetes, self.clock, machine_is_up=self._machine_is_up, can_pull=eks_catalogue.has_image
+        )
         self.provisioner = Provisioner(self.scenario, self.cloud, self.aws())
         self.actors = Actors(self.scenario, self.clock, self.faults, self.provisioner, self.aws, self.client)
         self.cloud.balancers.answers = self.machines.answers
@@ -248,6 +279,9 @@ class World:
         self.witness = Witness(self.record, self.kubernetes.store, self.machines.machine_is_up)
         self.record.observe(self.witness.on_call)
         self.cloud.compute.watchers.append(self._instance_changed)
+
+    def _machine_is_up(self, node_name: str) -> bool:
+        return self.machines.machine_is_up(node_name) or self.fargate.machine_is_up(node_name)
 
     def _find_user(self, access_key: str) -> tuple[str, str] | None:
         """The cluster's access entries: which Kubernetes user, and which author, an access key stands for.
@@ -286,11 +320,14 @@ class World:
         operator = self.client()
         for manifest in manifests(scenario):
             create(operator, manifest)
-        movable = sum(one.replicas for one in scenario.workloads if type(one).__name__ != "DaemonSet")
+        self.provisioner.install_addons()
+        movable = movable_pods(scenario)
         self._settle(
             lambda now: len({*now.pods, *now.pods_finished}) == movable and not now.pods_not_ready, "every pod Ready"
         )
         self._settle(lambda now: self.cloud.balancers.settled(), "every target healthy")
+        with self.cloud.lock:
+            self.eks.insights.look()
         image = self.provisioner.new_image()
         for group in scenario.groups:
             if group.outdated:
@@ -323,6 +360,7 @@ class World:
             self.server.restore()
         if not self._away_until:
             self.machines.step()
+            self.fargate.step()
             self.controllers.step()
             self.balancer_controller.step()
         self.actors.step()

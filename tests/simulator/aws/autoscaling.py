@@ -21,7 +21,7 @@ from moto.ec2.models.instances import Instance
 from simulator.aws import scaling_rules as rules
 from simulator.aws import scaling_texts as texts
 from simulator.aws.agenda import Agenda
-from simulator.aws.ec2 import GROUP_TAG, VERSION_TAG, Compute
+from simulator.aws.ec2 import GROUP_TAG, VERSION_TAG, Compute, architecture_of
 from simulator.aws.elb import Balancers
 from simulator.aws.scaling_model import Activity, Group, HookWait, Member, TemplateRef
 from simulator.aws.scaling_upkeep import Upkeep
@@ -243,6 +243,9 @@ class AutoScaling:
     def _failure(self, group: Group, zone: str, plan: LaunchPlan) -> str | None:
         if not self.compute.image_exists(plan.image_id):
             return texts.no_image(plan.image_id)
+        image, wanted = self.compute.architecture(plan.image_id), architecture_of(plan.instance_type)
+        if image != wanted:
+            return texts.other_architecture(wanted, image)
         for failure in self.failures:
             if failure.matches(group, zone):
                 if failure.skip > 0:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.ssm.models import Parameter, ssm_backends
 
+from simulator.aws import images
 from simulator.aws import scaling_api as api
 from simulator.aws.autoscaling import LaunchFailure
 from simulator.aws.scaling_model import Group
@@ -65,10 +66,36 @@ class Builder:
             }
             return Network(vpc.id, subnets)
 
-    def create_image(self, name: str) -> str:
+    def create_image(self, name: str, architecture: str = "x86_64") -> str:
         """An AMI; returns its id."""
         with self.lock:
-            return self.compute.backend.register_image(name, name).id
+            image = self.compute.backend.register_image(name, name)
+            image.architecture = architecture
+            image.creation_date = self.agenda.datetime()
+            return image.id
+
+    def publish_images(self) -> None:
+        """All that AWS publishes for EKS nodes, with the parameters that name them."""
+        for one in images.catalogue():
+            image = self.compute.backend.amis[self.create_image(one.name, one.architecture)]
+            image.description, image.owner_id, image.owner_alias = one.description, images.OWNER, "amazon"
+            image.launch_permissions.append({"Group": "all"})
+            self.set_parameter(one.parameter, image.id)
+
+    def image(self, image_id: str) -> images.Image:
+        """What an AMI makes of the machines that start from it."""
+        found = self.compute.backend.amis.get(image_id)
+        return images.understood(found.name or "", found.architecture or "") if found else images.Image()
+
+    def parameter(self, name: str) -> str:
+        """The value of a parameter of Systems Manager."""
+        with self.lock:
+            return ssm_backends[self.account][self.region].get_parameter(name).value
+
+    def remove_parameter(self, name: str) -> None:
+        """AWS publishes this parameter no more (or never has)."""
+        with self.lock:
+            ssm_backends[self.account][self.region]._parameters.pop(name, None)
 
     def set_parameter(self, name: str, value: str) -> None:
         """A parameter of Systems Manager as AWS publishes it (also under /aws, where users may not write)."""

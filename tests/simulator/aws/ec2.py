@@ -9,11 +9,12 @@ its account and region.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from moto.ec2.exceptions import EC2ClientError, InvalidInstanceIdError
+from moto.ec2.exceptions import EC2ClientError, InvalidInstanceIdError, InvalidLaunchTemplateVersionNotFound
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.instances import InstanceState as EC2State
@@ -27,6 +28,12 @@ CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "st
 GROUP_TAG = "aws:autoscaling:groupName"
 VERSION_TAG = "aws:ec2launchtemplate:version"
 RESOLVE = "resolve:ssm:"
+GRAVITON = re.compile(r"^[a-z]+\d+g[a-z]*\.")
+
+
+def architecture_of(instance_type: str) -> str:
+    """Graviton's families have a g after their generation: m7g, c6gn, t4g."""
+    return "arm64" if GRAVITON.match(instance_type) else "x86_64"
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,9 @@ class Compute:
         self.courses: dict[str, Course] = {}
         #: called with (instance, state before, state now) after each change
         self.watchers: list[Callable[[Instance, str, str], None]] = []
+        #: launch template id and number of the versions that were deleted; what client tokens have made
+        self.deleted_versions: set[tuple[str, int]] = set()
+        self.made_versions: dict[str, Any] = {}
         #: counts the changes, so that a ticker can see cheaply that nothing happened
         self.generation = 0
 
@@ -102,6 +112,10 @@ class Compute:
         image = self.backend.amis.get(image_id)
         return image is not None and image.state == "available"
 
+    def architecture(self, image_id: str) -> str:
+        """The architecture of an image."""
+        return self.backend.amis[image_id].architecture or "x86_64"
+
     def resolve_image(self, image_id: str) -> str:
         """``resolve:ssm:<parameter>`` to the image that the parameter names now; anything else unchanged."""
         if not image_id.startswith(RESOLVE):
@@ -115,7 +129,13 @@ class Compute:
             template = self.backend.get_launch_template(spec["LaunchTemplateId"])
         else:
             template = self.backend.get_launch_template_by_name(spec.get("LaunchTemplateName"))
-        return template.get_version(spec.get("Version") or "$Default")
+        version = template.get_version(spec.get("Version") or "$Default")
+        if str(spec.get("Version")).lower() == "$latest":
+            left = [one for one in template.versions if (template.id, one.number) not in self.deleted_versions]
+            version = left[-1]
+        if (template.id, version.number) in self.deleted_versions:
+            raise InvalidLaunchTemplateVersionNotFound(str(version.number), template.id)
+        return version
 
     # ---- changing
 

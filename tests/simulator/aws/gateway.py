@@ -174,7 +174,7 @@ class Gateway:
             status, headers, content = wire.write(error, asked.protocol)
         else:
             status, headers, content = self._answer(environ, body, asked, call)
-        cloud.record.end(call, status, _error_code(status, content))
+        cloud.record.end(call, status, _error_code(status, headers, content))
         effect.finish(call)
         if effect.reset == "after":
             _drop(environ)
@@ -188,6 +188,7 @@ class Gateway:
             return wire.write(refusal, asked.protocol)
         environ["wsgi.input"] = io.BytesIO(body)
         environ["HTTP_X_MOTO_ACCOUNT_ID"] = cloud.account
+        environ[wire.PARAMS] = asked.params
         taken: dict[str, Any] = {}
 
         def take(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Any:
@@ -255,6 +256,11 @@ def _drop(environ: dict[str, Any]) -> None:
     raise ConnectionAbortedError("dropped by an injected fault")
 
 
-def _error_code(status: int, content: bytes) -> str:
-    found = ERROR_CODE.search(content) if status >= 400 else None
-    return (found[1] or found[2]).decode() if found else ""
+def _error_code(status: int, headers: list[tuple[str, str]], content: bytes) -> str:
+    """AWS's code, from the body; EKS has it in a header."""
+    if status < 400:
+        return ""
+    found = ERROR_CODE.search(content)
+    if found:
+        return (found[1] or found[2]).decode()
+    return next((value for name, value in headers if name.lower() == "x-amzn-errortype"), "")

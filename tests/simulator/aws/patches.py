@@ -19,15 +19,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult, EmptyResult
-from moto.ec2.exceptions import InvalidInstanceIdError
+from moto.ec2.exceptions import EC2ClientError, InvalidInstanceIdError, InvalidLaunchTemplateVersionNotFound
 from moto.eks import urls as eks_urls
 from moto.elb.exceptions import LoadBalancerNotFoundError
 
-from simulator.aws import answers, selfcheck
+from simulator.aws import answers, eks_operations, selfcheck
 from simulator.aws.answers import PlainAnswer
 from simulator.aws.ec2 import Compute
 from simulator.aws.elb import InvalidInstance
 from simulator.aws.scaling_operations import OPERATIONS
+from simulator.aws.wire import PARAMS
 
 if TYPE_CHECKING:
     from simulator.aws.server import Cloud
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 CLOUDS: dict[tuple[str, str], Cloud] = {}
 #: "module:Class.function" -> moto's own
 ORIGINALS: dict[str, Any] = {}
-
-EKS_PATHS = ("{0}/clusters/(?P<name>[^/]+)/updates$", "{0}/clusters/(?P<name>[^/]+)/updates/(?P<updateId>[^/]+)$")
 
 
 def install() -> None:
@@ -49,9 +48,11 @@ def install() -> None:
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
     for operation in OPERATIONS:
         _replace(f"moto.autoscaling.responses:AutoScalingResponse.{operation}", _scaling(operation))
+    for operation in eks_operations.OPERATIONS:
+        _replace(f"moto.eks.responses:EKSResponse.{operation}", _eks(operation))
     for symbol, replacement in REPLACEMENTS.items():
         _replace(symbol, replacement)
-    for path in EKS_PATHS:
+    for path in eks_operations.PATHS:
         eks_urls.url_paths[path] = eks_urls.response.dispatch
 
 
@@ -237,32 +238,51 @@ def _get_tags(original: Any) -> Any:
 
 
 def _create_launch_template_version(original: Any) -> Any:
-    """A new version inherits from its SourceVersion what it does not set itself; moto forgets that."""
+    """A new version inherits from its SourceVersion what it does not set itself; moto forgets that. A request that is
+    repeated with its client token makes no second version."""
 
     def create_launch_template_version(self: Any) -> ActionResult:
-        source = self._get_param("SourceVersion")
-        if not source or _cloud(self) is None:
+        cloud = _cloud(self)
+        if cloud is None:
             return original(self)
-        spec = {key: self._get_param(key) for key in ("LaunchTemplateId", "LaunchTemplateName")}
-        inherited = _cloud(self).compute.template_version({**spec, "Version": source}).data  # type: ignore[union-attr]
-        own = self._get_param("LaunchTemplateData", {})
-        for key, value in inherited.items():
-            if key not in own:
-                own[key] = copy.deepcopy(value)
-        self.params["LaunchTemplateData"] = own
-        return original(self)
+        token, made = self._get_param("ClientToken"), cloud.compute.made_versions
+        if token and token in made:
+            return made[token]
+        source = self._get_param("SourceVersion")
+        if source:
+            spec = {key: self._get_param(key) for key in ("LaunchTemplateId", "LaunchTemplateName")}
+            inherited = cloud.compute.template_version({**spec, "Version": source}).data
+            own = self._get_param("LaunchTemplateData", {})
+            for key, value in inherited.items():
+                if key not in own:
+                    own[key] = copy.deepcopy(value)
+            self.params["LaunchTemplateData"] = own
+        answer = original(self)
+        if token:
+            made[token] = answer
+        return answer
 
     return create_launch_template_version
 
 
 def _describe_launch_template_versions(original: Any) -> Any:
-    """ResolveAlias shows the image that resolve:ssm: means now."""
+    """ResolveAlias shows the image that resolve:ssm: means now; versions that were deleted are gone."""
 
     def describe_launch_template_versions(self: Any) -> ActionResult:
-        answer = original(self)
         cloud = _cloud(self)
-        if cloud and self._get_bool_param("ResolveAlias", False):
-            for version in answer.result["LaunchTemplateVersions"]:
+        answer = original(self)
+        if cloud is None:
+            return answer
+        found = answer.result["LaunchTemplateVersions"]
+        deleted = cloud.compute.deleted_versions
+        for version in found:
+            key = (version["LaunchTemplateId"], version["VersionNumber"])
+            if key in deleted and str(key[1]) in map(str, self._get_param("Versions", [])):
+                raise InvalidLaunchTemplateVersionNotFound(str(key[1]), key[0])
+        kept = [one for one in found if (one["LaunchTemplateId"], one["VersionNumber"]) not in deleted]
+        answer.result["LaunchTemplateVersions"] = kept
+        if self._get_bool_param("ResolveAlias", False):
+            for version in kept:
                 data = copy.copy(version["LaunchTemplateData"])
                 if data.get("ImageId"):
                     data["ImageId"] = cloud.compute.resolve_image(data["ImageId"])
@@ -270,6 +290,29 @@ def _describe_launch_template_versions(original: Any) -> Any:
         return answer
 
     return describe_launch_template_versions
+
+
+def _delete_launch_template_versions(original: Any) -> Any:
+    """moto keeps versions in a list by their number: the world remembers which of them are gone."""
+
+    def delete_launch_template_versions(self: Any) -> ActionResult:
+        cloud = _cloud(self)
+        if cloud is None:
+            raise NotImplementedError("delete_launch_template_versions")
+        spec = {key: self._get_param(key) for key in ("LaunchTemplateId", "LaunchTemplateName")}
+        done = []
+        for number in self._get_param("Versions", []):
+            version = cloud.compute.template_version({**spec, "Version": number})
+            template = version.template
+            if template.is_default(version):
+                text = "You cannot delete the default version of a launch template."
+                raise EC2ClientError("OperationNotPermitted", text)
+            cloud.compute.deleted_versions.add((template.id, version.number))
+            named = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name}
+            done.append({**named, "VersionNumber": version.number})
+        return PlainAnswer({"SuccessfullyDeletedLaunchTemplateVersions": done})
+
+    return delete_launch_template_versions
 
 
 # ---- load balancers
@@ -355,37 +398,23 @@ def _classic_found(original: Any) -> Any:
 # ---- EKS, STS
 
 
-def _eks(serve: Callable[[Cloud, Any], dict[str, Any]]) -> Callable[[Any], Any]:
+def _eks(operation: str) -> Callable[[Any], Any]:
+    serve = eks_operations.OPERATIONS[operation]
+
     def make(original: Any) -> Any:
         def respond(self: Any) -> ActionResult:
             cloud = _cloud(self)
             if cloud is None:
                 if original is None:
-                    raise NotImplementedError(serve.__name__)
+                    raise NotImplementedError(operation)
                 return original(self)
-            return PlainAnswer(serve(cloud, self))
+            # moto names what is in the path by its own patterns: the gateway has read the request by botocore's model
+            return PlainAnswer(serve(cloud.clusters, self.normalized_request.environ[PARAMS]))
 
+        respond.__name__ = operation
         return respond
 
     return make
-
-
-def _describe_cluster(cloud: Cloud, request: Any) -> dict[str, Any]:
-    return {"cluster": cloud.clusters.describe(request._get_param("name"))}
-
-
-def _update_cluster_version(cloud: Cloud, request: Any) -> dict[str, Any]:
-    update = cloud.clusters.update_version(request._get_param("name"), request._get_param("version"))
-    return {"update": update.answer()}
-
-
-def _describe_update(cloud: Cloud, request: Any) -> dict[str, Any]:
-    update = cloud.clusters.find_update(request._get_param("name"), request._get_param("updateId"))
-    return {"update": update.answer()}
-
-
-def _list_updates(cloud: Cloud, request: Any) -> dict[str, Any]:
-    return {"updateIds": cloud.clusters.update_ids(request._get_param("name"))}
 
 
 def _get_caller_identity(original: Any) -> Any:
@@ -416,6 +445,9 @@ REPLACEMENTS: dict[str, Callable[[Any], Any]] = {
     "moto.ec2.responses.launch_templates:LaunchTemplates.create_launch_template_version": (
         _create_launch_template_version
     ),
+    "moto.ec2.responses.launch_templates:LaunchTemplates.delete_launch_template_versions": (
+        _delete_launch_template_versions
+    ),
     "moto.ec2.responses.launch_templates:LaunchTemplates.describe_launch_template_versions": (
         _describe_launch_template_versions
     ),
@@ -426,9 +458,5 @@ REPLACEMENTS: dict[str, Callable[[Any], Any]] = {
     "moto.elb.models:ELBBackend.deregister_instances": _classic_instances("deregister_instances"),
     "moto.elb.responses:ELBResponse.describe_instance_health": _describe_instance_health,
     "moto.elb.responses:ELBResponse.describe_load_balancer_attributes": _classic_found,
-    "moto.eks.responses:EKSResponse.describe_cluster": _eks(_describe_cluster),
-    "moto.eks.responses:EKSResponse.update_cluster_version": _eks(_update_cluster_version),
-    "moto.eks.responses:EKSResponse.describe_update": _eks(_describe_update),
-    "moto.eks.responses:EKSResponse.list_updates": _eks(_list_updates),
     "moto.sts.responses:TokenResponse.get_caller_identity": _get_caller_identity,
 }

@@ -127,5 +127,13 @@ def no_image(image_id: str) -> str:
     return f"The image id '[{image_id}]' does not exist. Launching EC2 instance failed."
 
 
+def other_architecture(wanted: str, image: str) -> str:
+    """The image is of another architecture than the instance type (EC2's text, to its first full stop)."""
+    return (
+        f"The architecture '{wanted}' of the specified instance type does not match the architecture '{image}' of the "
+        "specified AMI. Launching EC2 instance failed."
+    )
+
+
 def _to(before: int, after: int) -> str:
     return f"from {before} to {after}"

@@ -98,7 +98,7 @@ class Cloud(Builder):
         self.compute = Compute(self.agenda, self.timings, self.account, self.region)
         self.balancers = Balancers(self.agenda, self.timings, self.compute)
         self.scaling = AutoScaling(self.agenda, self.timings, self.compute, self.balancers)
-        self.clusters = Clusters(self.agenda, self.timings, self.account, self.region)
+        self.clusters = Clusters(self.agenda, self.timings, self.scaling, self.account, self.region)
         patches.CLOUDS[self.account, self.region] = self
 
     # ---- its life

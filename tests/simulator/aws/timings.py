@@ -36,7 +36,24 @@ class Timings:
     registering: float = 5.0
     #: EKS: a new control-plane version
     cluster_update: float = 600.0
-    #: EKS: any other update
-    other_update: float = 120.0
+    #: EKS: when, as parts of that time, API servers give way to new ones, and for how long the endpoint then resets
+    #: connections ("Update existing cluster to new Kubernetes version" speaks of minor interruptions)
+    endpoint_disturbances: tuple[tuple[float, float], ...] = ((0.5, 3.0), (1.0, 5.0))
+    #: EKS: how often it looks at an update that waits for something
+    update_look: float = 5.0
+    #: EKS: an add-on's objects are applied, or found to be in conflict
+    addon_apply: float = 10.0
+    #: EKS: gives up an add-on whose pods do not come up
+    addon_patience: float = 900.0
+    #: EKS: an add-on is gone
+    addon_delete: float = 20.0
+    #: EKS, managed node groups: waits for new nodes, for pods to leave ("within 15 minutes"), and between the last pod
+    #: and the termination ("60 seconds")
+    node_patience: float = 900.0
+    eviction_patience: float = 900.0
+    before_termination: float = 60.0
+    #: EKS: a refresh of insights that was asked for; and how often they are refreshed anyway
+    insights_refresh: float = 60.0
+    insights_period: float = 86400.0
     #: Instance refresh: each round of replacing
     refresh_warmup: float = 60.0

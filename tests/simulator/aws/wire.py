@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 
 INVALID = "The security token included in the request is invalid."
 EXPIRED = "The security token included in the request is expired"
+PARAMS = "simulator.params"  # where a WSGI environment carries the request's parameters, as botocore's model names them
 
 
 @dataclass(frozen=True)

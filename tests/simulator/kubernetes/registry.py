@@ -67,6 +67,8 @@ class Registry:
         self.clock = clock
         self._random = random.Random(seed)
         self._garbage = GarbageCollector(self)
+        #: webhooks: each may change a new object; the store's lock is held meanwhile
+        self.admission: list[Callable[[Resource, dict[str, Any]], None]] = []
 
     def get(self, resource: Resource, namespace: str, name: str) -> Stored:
         """One object; ApiError 404."""
@@ -87,6 +89,8 @@ class Registry:
                 metadata["namespace"] = namespace
                 self.check_namespace(resource, namespace, metadata.get("name", ""))
             self._begin_life(resource, item)
+            for admit in self.admission:
+                admit(resource, item)
             validation.fill_in(resource, item)
             validation.check(resource, item)
             if self.store.get(resource, metadata.get("namespace", ""), metadata["name"]):

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from simulator.scenarios.model import (
     GROUP_LABEL,
+    Addon,
     Budget,
     DaemonSet,
     Deployment,
+    FargateProfile,
     Job,
     NodeGroup,
     Pod,
     Scenario,
+    Sidecar,
     StatefulSet,
     Times,
     Workload,
 )
+
+VAULT = {"vault.hashicorp.com/agent-inject": "true"}
 
 # Two groups and a handful of pods: what most tests need.
 SMALL = Scenario(
@@ -58,20 +63,52 @@ DEMO = Scenario(
     ],
 )
 
-SCENARIOS = {scenario.name: scenario for scenario in (SMALL, DEMO)}
+# A cluster that is due for an upgrade, by two versions: add-ons that are old, a kube-proxy that nobody manages, pods on
+# Fargate, and pods with an injected sidecar. Its groups run what they launch: only a new image makes them outdated.
+UPGRADE = Scenario(
+    name="upgrade",
+    cluster="evergreen-upgrade",
+    version="1.31",
+    groups=[
+        NodeGroup("istio", size=2, max_size=3, outdated=False, labels={"role": "ingress"}),
+        NodeGroup("shared", size=3, max_size=5, outdated=False),
+        NodeGroup("logging", size=2, max_size=3, outdated=False),
+    ],
+    workloads=[
+        Deployment("istiod", "istio-system", 2, "istio", Budget(min_available=1)),
+        Deployment("istio-ingressgateway", "istio-system", 2, "istio", Budget(max_unavailable=1)),
+        Deployment("storefront", "shop", 4, "shared", Budget(max_unavailable=1)),
+        Deployment("checkout", "shop", 2, "shared", Budget(min_available=1), annotations=VAULT),
+        StatefulSet("elasticsearch", "logging", 2, "logging", Budget(max_unavailable=1), zonal_volume=True),
+        Deployment("reports", "batch", 2),
+    ],
+    addons=[
+        Addon("vpc-cni", "v1.19.2-eksbuild.1", role="arn:aws:iam::123456789012:role/vpc-cni"),
+        Addon("coredns", "v1.11.3-eksbuild.1", configuration={"replicaCount": 2}),
+        Addon("kube-proxy", "v1.31.2-eksbuild.2", managed=False),
+    ],
+    fargate=[FargateProfile("batch", namespace="batch")],
+    sidecars=[Sidecar("vault.hashicorp.com/agent-inject", container="vault-agent")],
+)
+
+SCENARIOS = {scenario.name: scenario for scenario in (SMALL, DEMO, UPGRADE)}
 
 __all__ = [
     "DEMO",
     "GROUP_LABEL",
     "SCENARIOS",
     "SMALL",
+    "UPGRADE",
+    "Addon",
     "Budget",
     "DaemonSet",
     "Deployment",
+    "FargateProfile",
     "Job",
     "NodeGroup",
     "Pod",
     "Scenario",
+    "Sidecar",
     "StatefulSet",
     "Times",
     "Workload",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from simulator.aws.eks_manifests import NOT_ON_FARGATE, addon_objects
 from simulator.kubernetes.controllers.timings import FINISHES_AFTER, STARTS_AFTER, STOPS_AFTER
 from simulator.scenarios.model import (
     GROUP_LABEL,
@@ -23,16 +24,30 @@ from simulator.scenarios.model import (
 Manifest = dict[str, Any]
 
 SYSTEM_DAEMONSETS = (DaemonSet("aws-node"), DaemonSet("kube-proxy"))
+BROUGHT_BY_ADDONS = {"vpc-cni": "aws-node", "kube-proxy": "kube-proxy"}
 
 
 def manifests(scenario: Scenario) -> list[Manifest]:
     """Everything that a scenario wants to exist, in the order in which it can be created."""
-    workloads = [*(SYSTEM_DAEMONSETS if scenario.system else ()), *scenario.workloads]
+    workloads = [*system_workloads(scenario), *scenario.workloads]
     namespaces = {"default", "kube-system", "kube-node-lease", *(workload.namespace for workload in workloads)}
     objects: list[Manifest] = [_named("v1", "Namespace", name) for name in sorted(namespaces)]
     for workload in workloads:
         objects += workload_objects(workload, scenario)
     return objects
+
+
+def system_workloads(scenario: Scenario) -> list[DaemonSet]:
+    """The DaemonSets of the system that no add-on brings."""
+    brought = {BROUGHT_BY_ADDONS.get(addon.name) for addon in scenario.addons}
+    return [one for one in SYSTEM_DAEMONSETS if scenario.system and one.name not in brought]
+
+
+def movable_pods(scenario: Scenario) -> int:
+    """How many pods there are that no DaemonSet keeps."""
+    own = sum(one.replicas for one in scenario.workloads if not isinstance(one, DaemonSet))
+    objects = [item for one in scenario.addons for item in addon_objects(one.name, one.version, "", one.configuration)]
+    return own + sum(item["spec"]["replicas"] for item in objects if item["kind"] == "Deployment")
 
 
 def workload_objects(workload: Workload, scenario: Scenario) -> list[Manifest]:
@@ -119,6 +134,7 @@ def pod_spec(workload: Workload) -> Manifest:
         spec["containers"][0]["volumeMounts"] = [{"name": "scratch", "mountPath": "/scratch"}]
     if isinstance(workload, DaemonSet):
         spec["tolerations"] = [{"operator": "Exists"}]
+        spec["affinity"] = NOT_ON_FARGATE
     elif workload.tolerations:
         spec["tolerations"] = [dict(toleration) for toleration in workload.tolerations]
     if workload.spread and not isinstance(workload, (DaemonSet, Pod)):

@@ -48,6 +48,8 @@ class NodeGroup:
     hooks: Sequence[Mapping[str, object]] = ()  # arguments of PutLifecycleHook
     target_groups: Sequence[str] = ()  # names; made when the world starts, attached to the group
     load_balancers: Sequence[str] = ()  # classic ones, by name
+    managed: str = ""  # the EKS managed node group that it belongs to, by name
+    image_parameter: str = ""  # it launches what this parameter of Systems Manager names when the world begins
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,42 @@ class Pod(Workload):
 
 
 @dataclass(frozen=True)
+class Addon:
+    """An EKS add-on that is installed; not ``managed``: only its objects are there, and EKS knows nothing of it."""
+
+    name: str
+    version: str
+    managed: bool = True
+    configuration: Mapping[str, object] = field(default_factory=dict)
+    role: str = ""  # the ARN of its service account's role
+
+
+@dataclass(frozen=True)
+class FargateProfile:
+    """Pods of that namespace with those labels run on Fargate."""
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """A container that an injector adds to pods with that annotation."""
+
+    annotation: str
+    container: str
+    value: str = "true"
+    image: str = "registry.invalid/sidecar:1"
+
+
+@dataclass(frozen=True)
 class Times:
     """How long things take, in seconds of the world."""
 
     boot: float = 40.0  # from running until the kubelet registers its Node
     ready: float = 8.0  # from there until the Node is Ready
+    fargate: float = 45.0  # from a pod's creation until it has a Fargate node
 
 
 @dataclass(frozen=True)
@@ -140,7 +173,10 @@ class Scenario:
     # target groups of the AWS Load Balancer Controller, by name: every node of the cluster is a target
     controller_target_groups: Sequence[str] = ()
     deregistration_delay: int = 300  # of every target group, seconds
-    system: bool = True  # the DaemonSets aws-node and kube-proxy run on every node
+    system: bool = True  # the DaemonSets aws-node and kube-proxy run on every node (where no add-on brings them)
+    addons: Sequence[Addon] = ()
+    fargate: Sequence[FargateProfile] = ()
+    sidecars: Sequence[Sidecar] = ()
 
     def with_group(self, name: str, **changes: object) -> Scenario:
         """The same scenario with one node group changed: ``SMALL.with_group("shared", size=5)``."""

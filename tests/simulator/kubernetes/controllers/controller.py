@@ -66,6 +66,7 @@ class Surroundings:
     timings: Timings
     client: Callable[[str], ApiClient]  # author -> client
     machine_is_up: Callable[[str], bool]  # node name -> does its machine run?
+    can_pull: Callable[[str], bool] = lambda image: True  # is there such an image?
 
 
 @dataclass

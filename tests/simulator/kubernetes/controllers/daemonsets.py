@@ -16,9 +16,10 @@ from simulator.kubernetes.controllers.objects import (
     key_of,
     labels_of,
     node_of,
+    scaled,
     uid_of,
 )
-from simulator.kubernetes.controllers.pods import pod_from
+from simulator.kubernetes.controllers.pods import REVISION, is_of_revision, pod_from, template_hash
 from simulator.kubernetes.controllers.predicates import (
     NOT_READY_TAINT,
     UNREACHABLE_TAINT,
@@ -87,6 +88,7 @@ class DaemonSetController(Controller):
             self._settle(name, daemon_set, node_name)
         else:
             self._report(daemon_set)
+            self._roll(daemon_set)
 
     def _settle(self, key: Key, daemon_set: Object, node_name: str) -> None:
         node = self.cache.get("nodes", "", node_name)
@@ -105,30 +107,63 @@ class DaemonSetController(Controller):
             if not is_terminating(pod):
                 self.delete("pods", pod)
 
-    def _report(self, daemon_set: Object) -> None:
+    def _wanted(self, daemon_set: Object) -> dict[str, list[Object]]:
+        """The pods on each node that is to have one; finished ones and those on their way out do not count."""
         spec = pod_for(daemon_set, "")["spec"]
         spec["affinity"] = daemon_set["spec"]["template"]["spec"].get("affinity") or {}
         wanted = [node["metadata"]["name"] for node in self.cache.all("nodes") if may_come(spec, node)]
         uid = uid_of(daemon_set)
-        on_wanted = [list(self._pods.get((uid, node), {}).values()) for node in wanted]
+        return {node: list(self._pods.get((uid, node), {}).values()) for node in wanted}
+
+    def _report(self, daemon_set: Object) -> None:
+        revision = template_hash(daemon_set["spec"]["template"])
+        on_wanted = list(self._wanted(daemon_set).values())
         running = sum(1 for pods in on_wanted if any(node_of(pod) for pod in pods))
+        updated = sum(1 for pods in on_wanted if any(node_of(pod) and is_of_revision(pod, revision) for pod in pods))
         ready = sum(1 for pods in on_wanted if any(is_ready(pod) and not is_terminating(pod) for pod in pods))
         status = {
-            "desiredNumberScheduled": len(wanted),
+            "desiredNumberScheduled": len(on_wanted),
             "currentNumberScheduled": running,
-            "updatedNumberScheduled": running,
+            "updatedNumberScheduled": updated,
             "numberMisscheduled": 0,
             "numberReady": ready,
             "numberAvailable": ready,
-            "numberUnavailable": len(wanted) - ready,
+            "numberUnavailable": len(on_wanted) - ready,
             "observedGeneration": daemon_set["metadata"].get("generation", 1),
         }
         self.patch_status("daemonsets", daemon_set, status)
 
+    def _roll(self, daemon_set: Object) -> None:
+        """One step of a rolling update (pkg/controller/daemon/update.go): pods of an older template go, those that are
+        not available at once, the others while no more than maxUnavailable nodes are without.
+
+        A positive maxSurge is treated as that many unavailable: the world's nodes hold one pod of a DaemonSet.
+        """
+        strategy = daemon_set["spec"].get("updateStrategy") or {}
+        if strategy.get("type", "RollingUpdate") != "RollingUpdate":
+            return
+        on_wanted = self._wanted(daemon_set)
+        rolling = strategy.get("rollingUpdate") or {}
+        limits = [rolling.get("maxUnavailable", 1), rolling.get("maxSurge", 0)]
+        allowed = max(1, *(scaled(limit, len(on_wanted)) for limit in limits))
+        revision = template_hash(daemon_set["spec"]["template"])
+        old, unavailable = [], 0
+        for pods in on_wanted.values():
+            staying = [pod for pod in pods if not is_terminating(pod) and not is_finished(pod)]
+            unavailable += 0 if any(map(is_ready, staying)) else 1
+            old += [pod for pod in staying if not is_of_revision(pod, revision)]
+        for pod in sorted(old, key=is_ready):
+            if is_ready(pod):
+                if unavailable >= allowed:
+                    return
+                unavailable += 1
+            self.delete("pods", pod)
+
 
 def pod_for(daemon_set: Object, node: str) -> Object:
     """The DaemonSet's pod for one node: an ordinary pod that may run only there, which the scheduler binds."""
-    pod = pod_from(daemon_set["spec"]["template"], daemon_set)
+    template = daemon_set["spec"]["template"]
+    pod = pod_from(template, daemon_set, labels={REVISION: template_hash(template)})
     spec = pod["spec"]
     own = [HOST_NETWORK] if spec.get("hostNetwork") else []
     spec["tolerations"] = [*(spec.get("tolerations") or []), *TOLERATIONS, *own]

@@ -148,7 +148,7 @@ class Kubelet(Controller):
 
     def _run(self, key: Key, pod: Object, run: Run) -> None:
         now = self.clock.now()
-        if annotations_of(pod).get(t.IMAGE_PULL_FAILS) == "true" and self._troubled(pod):
+        if self._cannot_pull(pod, run):
             self._report_waiting(pod, "ImagePullBackOff", "Back-off pulling image")
             return
         if run.starts_at is None and run.running_since is None:
@@ -196,6 +196,13 @@ class Kubelet(Controller):
 
     def _crashes_after(self, pod: Object) -> float:
         return seconds_from(pod, t.CRASHES_AFTER, math.inf) if self._troubled(pod) else math.inf
+
+    def _cannot_pull(self, pod: Object, run: Run) -> bool:
+        """A container's image cannot be had (one that runs already was pulled in time)."""
+        if annotations_of(pod).get(t.IMAGE_PULL_FAILS) == "true" and self._troubled(pod):
+            return True
+        missing = not all(self.around.can_pull(one.get("image", "")) for one in pod["spec"]["containers"])
+        return missing and run.running_since is None
 
     def _troubled(self, pod: Object) -> bool:
         """Whether the troubles in the pod's annotations hold on its node."""

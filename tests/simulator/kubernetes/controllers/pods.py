@@ -13,11 +13,14 @@ from simulator.kubernetes.controllers.objects import (
     Object,
     is_ready,
     is_terminating,
+    labels_of,
     node_of,
     phase_of,
     reference_to,
     seconds_of,
 )
+
+REVISION = "controller-revision-hash"  # label of the pods of DaemonSets and StatefulSets: the template they are of
 
 
 def pod_from(template: Object, owner: Object, *, name: str = "", labels: dict[str, str] | None = None) -> Object:
@@ -36,6 +39,11 @@ def pod_from(template: Object, owner: Object, *, name: str = "", labels: dict[st
 def template_hash(template: Object) -> str:
     """A short name for a template, so that a changed one is known as such (``pod-template-hash``)."""
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def is_of_revision(pod: Object, revision: str) -> bool:
+    """The pod was made of the template with that hash (or put into place by a test, without saying)."""
+    return labels_of(pod).get(REVISION, revision) == revision
 
 
 def first_to_go(pod: Object) -> tuple[bool, bool, bool, float]:

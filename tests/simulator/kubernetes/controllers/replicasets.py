@@ -70,6 +70,9 @@ class DeploymentController(Controller):
     author = "deployment-controller"
     watches = ("deployments", "replicasets")
 
+    def start(self) -> None:
+        self._progress: dict[Key, tuple[tuple[int, ...], float]] = {}  # what was counted last, and since when
+
     def observe(self, event: Event) -> None:
         if event.resource == "deployments":
             self.enqueue(key_of(event.object))
@@ -89,7 +92,9 @@ class DeploymentController(Controller):
             replicas = wanted if not old else 0
             self.create("replicasets", key[0], self._replica_set(deployment, name, replicas))
             return
-        if any(item["spec"].get("replicas") for item in old):
+        if (deployment["spec"].get("strategy") or {}).get("type") == "Recreate":
+            self._recreate(new, old, wanted)
+        elif any(item["spec"].get("replicas") for item in old):
             self._roll(deployment, new, old, wanted)
         elif new["spec"].get("replicas", 1) != wanted:
             self._scale(new, wanted)
@@ -114,6 +119,14 @@ class DeploymentController(Controller):
 
     def _scale(self, replica_set: Object, replicas: int) -> None:
         self.patch("replicasets", replica_set, {"spec": {"replicas": replicas}})
+
+    def _recreate(self, new: Object, old: list[Object], wanted: int) -> None:
+        """All old pods go before the first new one comes."""
+        for item in old:
+            if item["spec"].get("replicas"):
+                self._scale(item, 0)
+        if new["spec"].get("replicas", 1) != wanted and not any(status_of(item).get("replicas") for item in old):
+            self._scale(new, wanted)
 
     def _roll(self, deployment: Object, new: Object, old: list[Object], wanted: int) -> None:
         """One step of a rolling update: as many new pods as surge allows, as few old ones as readiness allows."""
@@ -144,22 +157,41 @@ class DeploymentController(Controller):
         ready = sum(status_of(item).get("readyReplicas", 0) for item in mine)
         replicas = sum(status_of(item).get("replicas", 0) for item in mine)
         available = ready >= wanted
+        now, updated = self.clock.timestamp(), status_of(new).get("replicas", 0)
+        conditions = with_condition(
+            deployment,
+            now,
+            "Available",
+            "True" if available else "False",
+            "MinimumReplicasAvailable" if available else "MinimumReplicasUnavailable",
+        )
+        complete = updated >= wanted and replicas <= updated and available
+        progress = self._progressing(deployment, complete, (updated, replicas, ready))
         status = {
             "replicas": replicas,
-            "updatedReplicas": status_of(new).get("replicas", 0),
+            "updatedReplicas": updated,
             "readyReplicas": ready,
             "availableReplicas": ready,
             "unavailableReplicas": max(0, wanted - ready),
             "observedGeneration": deployment["metadata"].get("generation", 1),
-            "conditions": with_condition(
-                deployment,
-                self.clock.timestamp(),
-                "Available",
-                "True" if available else "False",
-                "MinimumReplicasAvailable" if available else "MinimumReplicasUnavailable",
-            ),
+            "conditions": with_condition({"status": {"conditions": conditions}}, now, "Progressing", *progress),
         }
         self.patch_status("deployments", deployment, status)
+
+    def _progressing(self, deployment: Object, complete: bool, counts: tuple[int, ...]) -> tuple[str, str, str]:
+        """Status, reason and message of the condition Progressing (pkg/controller/deployment/progress.go)."""
+        key, now = key_of(deployment), self.clock.now()
+        if complete:
+            self._progress.pop(key, None)
+            return "True", "NewReplicaSetAvailable", f'Deployment "{key[1]}" has successfully progressed.'
+        before = self._progress.get(key)
+        if before is None or before[0] != counts:
+            before = self._progress[key] = (counts, now)
+        patience = deployment["spec"].get("progressDeadlineSeconds", 600)
+        if now - before[1] >= patience:
+            return "False", "ProgressDeadlineExceeded", f'Deployment "{key[1]}" has timed out progressing.'
+        self.later(key, before[1] + patience - now)
+        return "True", "ReplicaSetUpdated", f'Deployment "{key[1]}" is progressing.'
 
 
 def _staying(replica_set: Object) -> int:

@@ -68,6 +68,7 @@ class Controllers:
         *,
         timings: Timings | None = None,
         machine_is_up: Callable[[str], bool] = lambda name: True,
+        can_pull: Callable[[str], bool] = lambda image: True,
     ):
         unknown = set(which) - set(ALL)
         if unknown:
@@ -75,7 +76,7 @@ class Controllers:
         self._clock = clock
         self._cache = Cache(server.store)
         around = Surroundings(
-            self._cache, clock, timings or Timings(), lambda author: ApiClient(server, author), machine_is_up
+            self._cache, clock, timings or Timings(), lambda author: ApiClient(server, author), machine_is_up, can_pull
         )
         self._controllers = [KINDS[author](around) for author in ALL if author in set(which)]
         for controller in self._controllers:

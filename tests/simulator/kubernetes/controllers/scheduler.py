@@ -39,6 +39,7 @@ from simulator.kubernetes.controllers.predicates import (
     topology_for,
 )
 
+DEFAULT_SCHEDULER = "default-scheduler"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"  # asks for a volume where that node is
 
 
@@ -126,7 +127,7 @@ class Scheduler(Controller):
 
     def reconcile(self, key: Key) -> None:
         pod = self.cache.get("pods", *key)
-        if pod is None or node_of(pod) or not is_active(pod) or pod["spec"].get("schedulingGates"):
+        if pod is None or node_of(pod) or not is_active(pod) or pod["spec"].get("schedulingGates") or not _ours(pod):
             self._waiting.pop(key, None)
             return
         volumes, problem = self._volumes(pod)
@@ -237,6 +238,11 @@ class Scheduler(Controller):
             if annotations_of(claim).get(SELECTED_NODE) != info.name:
                 self.patch("persistentvolumeclaims", claim, {"metadata": {"annotations": {SELECTED_NODE: info.name}}})
         return not unbound
+
+
+def _ours(pod: Object) -> bool:
+    """No other scheduler has been asked for."""
+    return pod["spec"].get("schedulerName", DEFAULT_SCHEDULER) == DEFAULT_SCHEDULER
 
 
 def _has_rules(pod: Object) -> bool:

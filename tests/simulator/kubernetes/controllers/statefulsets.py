@@ -19,7 +19,7 @@ from simulator.kubernetes.controllers.objects import (
     labels_of,
     owned_by,
 )
-from simulator.kubernetes.controllers.pods import count_ready, pod_from
+from simulator.kubernetes.controllers.pods import REVISION, count_ready, is_of_revision, pod_from, template_hash
 
 
 class StatefulSetController(Controller):
@@ -67,6 +67,25 @@ class StatefulSetController(Controller):
                 self.delete("pods", pods[ordinal])
             if one_by_one:
                 return
+        self._roll(stateful_set, pods)
+
+    def _roll(self, stateful_set: Object, pods: dict[int, Object]) -> None:
+        """One step of a rolling update: the highest ordinal that is of an older template, once all above are Ready
+        (updateStrategy of "StatefulSets" in the Kubernetes documentation); those below the partition stay."""
+        strategy = stateful_set["spec"].get("updateStrategy") or {}
+        if strategy.get("type", "RollingUpdate") != "RollingUpdate":
+            return
+        partition = (strategy.get("rollingUpdate") or {}).get("partition", 0)
+        revision = template_hash(stateful_set["spec"]["template"])
+        for ordinal in range(stateful_set["spec"].get("replicas", 1) - 1, partition - 1, -1):
+            pod = pods.get(ordinal)
+            if pod is None or is_terminating(pod):
+                return
+            if not is_of_revision(pod, revision):
+                self.delete("pods", pod)
+                return
+            if not is_ready(pod):
+                return
 
     def _create(self, key: Key, stateful_set: Object, ordinal: int) -> None:
         namespace, name = key[0], f"{key[1]}-{ordinal}"
@@ -74,6 +93,7 @@ class StatefulSetController(Controller):
         if holder is not None and not owned_by(holder, stateful_set):
             return  # somebody else's pod has the name
         labels = {"statefulset.kubernetes.io/pod-name": name, "apps.kubernetes.io/pod-index": str(ordinal)}
+        labels[REVISION] = template_hash(stateful_set["spec"]["template"])
         pod = pod_from(stateful_set["spec"]["template"], stateful_set, name=name, labels=labels)
         pod["spec"]["hostname"] = name
         for template in stateful_set["spec"].get("volumeClaimTemplates") or []:
@@ -91,12 +111,18 @@ class StatefulSetController(Controller):
             return
         pods = list(self._pods(stateful_set).values())
         ready = count_ready(pods)
+        revision = template_hash(current["spec"]["template"])
+        updated = sum(1 for pod in pods if is_of_revision(pod, revision))
+        whole = updated == len(pods)
+        before = (current.get("status") or {}).get("currentRevision", "")
         status = {
             "replicas": len(pods),
             "readyReplicas": ready,
             "availableReplicas": ready,
-            "currentReplicas": len(pods),
-            "updatedReplicas": len(pods),
+            "currentReplicas": len(pods) if whole else len(pods) - updated,
+            "updatedReplicas": updated,
+            "currentRevision": before if before and not whole else f"{key[1]}-{revision}",
+            "updateRevision": f"{key[1]}-{revision}",
             "observedGeneration": current["metadata"].get("generation", 1),
         }
         self.patch_status("statefulsets", current, status)

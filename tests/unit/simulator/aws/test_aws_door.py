@@ -188,8 +188,8 @@ def test_an_unsigned_request_is_refused(aws: Any) -> None:
 def test_what_is_not_simulated_says_so_and_is_not_worth_a_retry(aws: Any) -> None:
     with pytest.raises(ClientError, match="does not implement DescribeAccountLimits of autoscaling"):
         aws.autoscaling.describe_account_limits()
-    with pytest.raises(ClientError, match="does not implement ListInsights of eks"):
-        aws.client("eks").list_insights(clusterName="demo")
+    with pytest.raises(ClientError, match="does not implement ListPodIdentityAssociations of eks"):
+        aws.client("eks").list_pod_identity_associations(clusterName="demo")
 
 
 def test_two_clouds_cannot_have_one_account(aws: Any) -> None:
