@@ -17,22 +17,26 @@ from simulator.world import World
 PERMISSIONS = Path(__file__).resolve().parents[2] / "docs" / "permissions"
 # What only one store needs is named so.
 STATEMENTS_FOR_S3 = "CheckpointsInS3"
+# What a rollout does without: the control plane, add-ons, images, restarts, verification.
+STATEMENTS_FOR_UPGRADES = "Upgrade"
 ROLE_FOR_CONFIG_MAPS = "evergreen-eks-checkpoints"
 ROLE_FOR_ESCALATION = "evergreen-eks-escalation"
+ROLE_FOR_UPGRADES = "evergreen-eks-upgrade"
 
 
-def granted_actions(store: str = "file") -> set[str]:
-    """The IAM actions that a rollout with this store is said to need."""
+def granted_actions(store: str = "file", *, upgrade: bool = False) -> set[str]:
+    """The IAM actions that a rollout, or an upgrade, with this store is said to need."""
     policy = json.loads((PERMISSIONS / "iam-policy.json").read_text(encoding="utf-8"))
     return {
         action
         for statement in policy["Statement"]
         if store == "s3" or not statement["Sid"].startswith(STATEMENTS_FOR_S3)
+        if upgrade or not statement["Sid"].startswith(STATEMENTS_FOR_UPGRADES)
         for action in statement["Action"]
     }
 
 
-def granted_rules(store: str = "file", *, escalation: bool = False) -> list[dict[str, Any]]:
+def granted_rules(store: str = "file", *, escalation: bool = False, upgrade: bool = False) -> list[dict[str, Any]]:
     """The rules of all roles for this store, each with the ``namespace`` that it is limited to ("" for none)."""
     items = yaml.safe_load((PERMISSIONS / "rbac.yml").read_text(encoding="utf-8"))["items"]
     return [
@@ -41,15 +45,18 @@ def granted_rules(store: str = "file", *, escalation: bool = False) -> list[dict
         if item["kind"] in ("ClusterRole", "Role")
         and (store == "configmap" or item["metadata"]["name"] != ROLE_FOR_CONFIG_MAPS)
         and (escalation or item["metadata"]["name"] != ROLE_FOR_ESCALATION)
+        and (upgrade or item["metadata"]["name"] != ROLE_FOR_UPGRADES)
         for rule in item["rules"]
     ]
 
 
-def granted_verbs(store: str = "file", *, escalation: bool = False) -> set[tuple[str, str, str, str]]:
+def granted_verbs(
+    store: str = "file", *, escalation: bool = False, upgrade: bool = False
+) -> set[tuple[str, str, str, str]]:
     """(verb, API group, resource, subresource) of all rules, wherever they hold."""
     return {
         (verb, group, *(resource.split("/") + [""])[:2])
-        for rule in granted_rules(store, escalation=escalation)
+        for rule in granted_rules(store, escalation=escalation, upgrade=upgrade)
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -74,9 +81,12 @@ class Asked:
     verbs: set[tuple[str, str, str, str]] = field(default_factory=set)
 
 
-def grant_only_what_is_documented(world: World, store: str = "file", *, escalation: bool = False) -> Asked:
+def grant_only_what_is_documented(
+    world: World, store: str = "file", *, escalation: bool = False, upgrade: bool = False
+) -> Asked:
     """From now on the collection may do in this world what the documents say, and nothing else."""
-    actions, verbs, asked = granted_actions(store), granted_verbs(store, escalation=escalation), Asked()
+    actions = granted_actions(store, upgrade=upgrade)
+    verbs, asked = granted_verbs(store, escalation=escalation, upgrade=upgrade), Asked()
 
     def documented_action(author: str, action: str) -> bool:
         if author != "evergreen":
