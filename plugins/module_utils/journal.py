@@ -123,7 +123,7 @@ KINDS: dict[str, Kind] = {
         ),
     ),
     "node_marked": Kind("labels, annotations or taints of a Node were put on or taken off", ("reason",)),
-    "intent": Kind("a request that counts is about to be sent", ("verb", "instances", "balancer")),
+    "intent": Kind("a request that counts is about to be sent", ("verb", "instances", "balancer", "subject")),
     "deregistered": Kind("a load balancer was told to let these instances go", ("balancer", "instances", "seconds")),
     "registered": Kind("these instances were put back into a load balancer", ("balancer", "instances")),
     # the drain
@@ -165,6 +165,11 @@ KINDS: dict[str, Kind] = {
     "out_of_sight": Kind("the pods of a node cannot be seen, nothing is evicted there", (), loud=True),
     "in_sight": Kind("they can be seen again", (), loud=True),
     "floor": Kind("too few nodes are Ready to evict on, or enough again", ("holds",), loud=True),
+    # EKS
+    "update_joined": Kind("EKS is at work there already, and is waited for", ("subject", "update")),
+    "update_ended": Kind(
+        "EKS has ended an update, well or not", ("subject", "update", "status", "errors", "seconds"), loud=True
+    ),
     # the gates
     "picture_taken": Kind("the picture of the cluster that the gates compare with was taken", ("place", "numbers")),
     "picture_compared": Kind(
