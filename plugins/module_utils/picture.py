@@ -14,7 +14,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from functools import partial
 from typing import Any, Callable, TypeVar
@@ -24,7 +24,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import Ku
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import TIMESTAMP
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import controller_of, node_from, pod_is_ready
 
-SCHEMA = 1
+SCHEMA = 2  # since 2 with images, nodes' systems, Fargate and the version of the control plane
 WORKLOADS = {
     "Deployment": "/apis/apps/v1/deployments",
     "StatefulSet": "/apis/apps/v1/statefulsets",
@@ -35,6 +35,8 @@ TEMPLATE_HASH = "pod-template-hash"
 # A CronJob's Jobs are called by the minute for which they were scheduled, counted from 1970 (pkg/controller/cronjob,
 # getJobName): eight digits until the year 2160.
 OF_A_CRON_JOB = re.compile(r"-\d{8}$")
+# EKS's label on the nodes that Fargate makes, each for one pod.
+COMPUTE_TYPE = "eks.amazonaws.com/compute-type"
 # The messages of reasons with these words are the kubelet's own, not a container's.
 EXPLAINED = ("Image", "Config")
 LONGEST_MESSAGE = 200
@@ -55,7 +57,7 @@ class PictureError(EvergreenError):
 
 @dataclass(frozen=True)
 class NodeState:
-    """A Node. `since`: since when it has been Ready, or not Ready; `version` is the kubelet's."""
+    """A Node. `since`: since when it has been Ready, or not Ready; `version` is the kubelet's, `system` the OS image."""
 
     name: str
     instance_id: str
@@ -64,6 +66,8 @@ class NodeState:
     version: str = field(metadata=SHARED)
     since: str = field(metadata=MOMENT)
     created: str = field(metadata=MOMENT)
+    system: str = field(metadata=SHARED, default="")
+    fargate: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class PodState:
 
     `owner` is the workload that it belongs to, as `Deployment/web`, or "". `leaving`: it is being deleted. `reasons`
     are those for which its containers wait or have ended badly, and Unschedulable; `message` explains the first of
-    them. `restarted`: when a container of it last ended. `since`: since when it has been Ready, or not Ready.
+    them. `restarted`: when a container of it last ended. `since`: since when it has been Ready, or not Ready. `images`
+    are those of its containers, in their order; of its init containers too, where these run on beside the others.
     """
 
     namespace: str = field(metadata=SHARED)
@@ -90,6 +95,7 @@ class PodState:
     created: str = field(metadata=MOMENT)
     since: str = field(metadata=MOMENT)
     labels: Mapping[str, str] = field(metadata=SHARED)
+    images: tuple[str, ...] = field(metadata=SHARED, default=())
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class WorkloadState:
     """A Deployment, StatefulSet or DaemonSet: how many pods it wants, and how many of them are Ready, and up to date.
 
     `may_lack`: how many may be missing while it replaces its own pods by newer ones. `labels` are its own and those of
-    its pods.
+    its pods, `images` those that it is told to run: what an injector adds is found at the pods only.
     """
 
     kind: str = field(metadata=SHARED)
@@ -108,6 +114,7 @@ class WorkloadState:
     updated: int
     may_lack: int
     labels: Mapping[str, str] = field(metadata=SHARED)
+    images: tuple[str, ...] = field(metadata=SHARED, default=())
 
     @property
     def owner(self) -> str:
@@ -126,7 +133,10 @@ class WorkloadState:
 
 @dataclass(frozen=True)
 class Picture:
-    """A cluster at one moment. `cluster` is the UID of its namespace kube-system, `run` the run it was taken for."""
+    """A cluster at one moment. `cluster` is the UID of its namespace kube-system, `run` the run it was taken for.
+
+    `version` is what its API server said of itself, such as `v1.33.1-eks-...`; "" where nobody asked it.
+    """
 
     cluster: str
     taken: str
@@ -134,6 +144,7 @@ class Picture:
     pods: tuple[PodState, ...]
     workloads: tuple[WorkloadState, ...]
     run: str = ""
+    version: str = ""
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -159,6 +170,7 @@ class Picture:
         taken = seconds_of(self.taken)
         rows = {name: [_row(record, shared, taken) for record in getattr(self, name)] for name in RECORDS}
         head = {"schema": SCHEMA, "cluster": self.cluster, "run": self.run, "taken": self.taken}
+        head |= {"version": self.version} if self.version else {}
         document = {**head, **rows, "shared": [json.loads(text) for text in shared]}
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
 
@@ -182,7 +194,8 @@ def read_picture(content: str | bytes, place: str) -> Picture:
         records = {
             name: tuple(_record(cls, row, shared, taken) for row in document[name]) for name, cls in RECORDS.items()
         }
-        return Picture(cluster=document["cluster"], taken=document["taken"], run=document["run"], **records)
+        head = {name: document[name] for name in ("cluster", "taken", "run")}
+        return Picture(**head, version=document.get("version", ""), **records)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise PictureError(
             f"{place} is not a picture of a cluster ({type(error).__name__}: {error})",
@@ -199,13 +212,35 @@ def cluster_uid(client: KubernetesClient) -> str:
     return client.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
 
 
-def take_picture(client: KubernetesClient, *, cluster: str, taken: str, run: str = "") -> Picture:
+def nobody(manifest: Mapping[str, Any]) -> None:
+    """Whom nothing is shown to."""
+
+
+def take_picture(
+    client: KubernetesClient,
+    *,
+    cluster: str,
+    taken: str,
+    run: str = "",
+    version: str = "",
+    show_pod: Callable[[Mapping[str, Any]], None] = nobody,
+    show_node: Callable[[Mapping[str, Any]], None] = nobody,
+) -> Picture:
     """Look at the cluster now; one list each, read in pages of which only the records are kept.
+
+    `show_pod` and `show_node` are for those who need more of the objects than the records have. An object may be shown
+    twice, where a list had to be begun again.
 
     Needs the verb list on nodes, pods, deployments.apps, statefulsets.apps and daemonsets.apps.
     """
 
-    def listed(path: str, keep: Callable[[dict[str, Any]], Record]) -> tuple[Record, ...]:
+    def listed(
+        path: str, record: Callable[[dict[str, Any]], Record], show: Callable[[Mapping[str, Any]], None] = nobody
+    ) -> tuple[Record, ...]:
+        def keep(manifest: dict[str, Any]) -> Record:
+            show(manifest)
+            return record(manifest)
+
         records, _version = client.list(path, keep=keep)
         return tuple(records)
 
@@ -215,9 +250,10 @@ def take_picture(client: KubernetesClient, *, cluster: str, taken: str, run: str
         cluster=cluster,
         taken=taken,
         run=run,
+        version=version,
         workloads=tuple(workload for some in workloads for workload in some),
-        pods=listed("/api/v1/pods", pod_from),
-        nodes=listed("/api/v1/nodes", node_state_from),
+        pods=listed("/api/v1/pods", pod_from, show_pod),
+        nodes=listed("/api/v1/nodes", node_state_from, show_node),
     )
 
 
@@ -232,6 +268,8 @@ def node_state_from(manifest: Mapping[str, Any]) -> NodeState:
         version=node.kubelet_version,
         since=_condition(manifest, "Ready").get("lastTransitionTime") or node.created,
         created=node.created,
+        system=((manifest.get("status") or {}).get("nodeInfo") or {}).get("osImage", ""),
+        fargate=node.labels.get(COMPUTE_TYPE) == "fargate",
     )
 
 
@@ -258,7 +296,22 @@ def pod_from(manifest: Mapping[str, Any]) -> PodState:
         created=created,
         since=created if phase == "Pending" else _condition(manifest, "Ready").get("lastTransitionTime") or created,
         labels=metadata.get("labels") or {},
+        images=images_of(manifest.get("spec") or {}),
     )
+
+
+def images_of(pod_spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """The images of the containers of a pod, or of a template, that run for as long as it does."""
+    return tuple(container.get("image", "") for container in lasting_containers(pod_spec))
+
+
+def lasting_containers(pod_spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The containers that run for as long as the pod: also those init containers that are sidecars.
+
+    A sidecar is an init container with restartPolicy Always (Kubernetes documentation, "Sidecar Containers").
+    """
+    sidecars = [one for one in pod_spec.get("initContainers") or [] if one.get("restartPolicy") == "Always"]
+    return [*(pod_spec.get("containers") or []), *sidecars]
 
 
 def owner_of(pod: Mapping[str, Any]) -> str:
@@ -295,6 +348,7 @@ def workload_from(kind: str, manifest: Mapping[str, Any]) -> WorkloadState:
         updated=updated,
         may_lack=_may_lack(kind, spec, wanted),
         labels={**((template.get("metadata") or {}).get("labels") or {}), **(metadata.get("labels") or {})},
+        images=images_of(template.get("spec") or {}),
     )
 
 
@@ -391,7 +445,9 @@ def _row(record: Any, shared: dict[str, int], taken: int) -> list[Any]:
 
 def _record(cls: type, row: list[Any], shared: list[Any], taken: int) -> Any:
     """The record that a row holds. Raises ValueError, IndexError, TypeError."""
-    if len(row) != len(fields(cls)):
+    # What has a default came with a later schema: rows of before end earlier.
+    needed = [item for item in fields(cls) if item.default is MISSING]
+    if not len(needed) <= len(row) <= len(fields(cls)):
         raise ValueError(f"{len(row)} values for a {cls.__name__}")
     values: dict[str, Any] = {}
     for item, value in zip(fields(cls), row):

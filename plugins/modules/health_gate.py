@@ -129,12 +129,12 @@ options:
           - There are the lists C(nodes), C(pods) and C(workloads), the time C(taken), and the same four as they were
             in the picture under C(before).
           - A node has C(name), C(instance_id), C(ready), C(cordoned), C(version) (of the kubelet), C(since) (when it is
-            Ready or not) and C(created).
+            Ready or not), C(created), C(system) (its OS image) and C(fargate) (whether Fargate made it).
           - A pod has C(namespace), C(name), C(uid), C(owner) (such as C(Deployment/web)), C(node), C(phase), C(ready),
             C(leaving) (being deleted), C(reasons) (why its containers wait or ended), C(message), C(restarts),
-            C(restarted) (when that was last), C(created), C(since) (when it is Ready or not) and C(labels).
+            C(restarted) (when that was last), C(created), C(since) (when it is Ready or not), C(labels) and C(images).
           - A workload has C(kind) (C(Deployment), C(StatefulSet) or C(DaemonSet)), C(namespace), C(name), C(wanted),
-            C(ready), C(updated), C(may_lack) (while it is updated) and C(labels).
+            C(ready), C(updated), C(may_lack) (while it is updated), C(labels) and C(images).
         type: str
         required: true
       msg:

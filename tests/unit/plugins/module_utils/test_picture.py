@@ -231,10 +231,39 @@ def test_what_is_kept_is_read_again() -> None:
         pod(),
         pod("web-2", "CrashLoopBackOff", message="ö", restarts=3, restarted=THEN, leaving=True),
         workload(ready=2),
-        workload("agent", kind="DaemonSet", labels={}),
+        workload("agent", kind="DaemonSet", labels={}, images=("agent:1", "proxy:2")),
+        node("fargate-ip-1", fargate=True, system="Amazon Linux 2023"),
+        pod("db-0", images=("db:3",)),
         run="run-1",
+        version="v1.33.1-eks-113cf36",
     )
     assert read_picture(taken.to_json(), "here") == taken
+
+
+def test_a_picture_of_the_first_schema_is_read_without_what_it_did_not_have() -> None:
+    taken = picture(node(), pod(), workload())
+    document = json.loads(taken.to_json())
+    document["schema"] = 1
+    document["nodes"] = [row[:-2] for row in document["nodes"]]
+    for kind in ("pods", "workloads"):
+        document[kind] = [row[:-1] for row in document[kind]]
+    assert read_picture(json.dumps(document), "here") == taken
+
+
+def test_images_are_those_of_the_containers_that_stay() -> None:
+    spec = {
+        "initContainers": [{"image": "setup:1"}, {"image": "proxy:2", "restartPolicy": "Always"}],
+        "containers": [{"image": "web:3"}, {"image": "vault-agent:4"}],
+    }
+    assert pod_from(a_pod(RUNNING, spec)).images == ("web:3", "vault-agent:4", "proxy:2")
+    template = {"spec": {"template": {"spec": spec}}, "metadata": {"namespace": "shop", "name": "web"}}
+    assert workload_from("Deployment", template).images == ("web:3", "vault-agent:4", "proxy:2")
+
+
+def test_a_node_of_fargate_says_so() -> None:
+    manifest = a_node("fargate-ip-1", "")
+    manifest["metadata"]["labels"] = {"eks.amazonaws.com/compute-type": "fargate"}
+    assert node_state_from(manifest).fargate and not node_state_from(a_node("ip-1", "i-1")).fargate
 
 
 def test_the_numbers_count_what_runs() -> None:
@@ -267,9 +296,9 @@ def test_expressions_see_plain_data() -> None:
         ("[]", "picture_unreadable"),
         ("\xff", "picture_unreadable"),
         ('{"schema": 1}', "picture_unreadable"),
-        ('{"schema": 2}', "picture_newer"),
-        (picture(node()).to_json().replace("i-n1", 'i-n1","'), "picture_unreadable"),
-        (picture(node()).to_json().replace('"shared":["v1.34.0"]', '"shared":[]'), "picture_unreadable"),
+        ('{"schema": 3}', "picture_newer"),
+        (picture(node()).to_json().replace("i-n1", 'i-n1","","","'), "picture_unreadable"),
+        (picture(node()).to_json().replace('"shared":["v1.34.0",""]', '"shared":[]'), "picture_unreadable"),
     ],
 )
 def test_what_is_no_picture_is_named(content: str, reason: str) -> None:
