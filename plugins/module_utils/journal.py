@@ -170,6 +170,11 @@ KINDS: dict[str, Kind] = {
     "update_ended": Kind(
         "EKS has ended an update, well or not", ("subject", "update", "status", "errors", "seconds"), loud=True
     ),
+    "addon_begun": Kind("an add-on is brought to other versions, one after the other", ("addon", "was", "steps")),
+    "addon_ended": Kind("it is at its version, and its pods are up", ("addon", "version", "seconds"), loud=True),
+    "image_set": Kind(
+        "the image of an add-on that EKS does not manage is about to be set", ("addon", "was", "image", "backup")
+    ),
     # the gates
     "picture_taken": Kind("the picture of the cluster that the gates compare with was taken", ("place", "numbers")),
     "picture_compared": Kind(
