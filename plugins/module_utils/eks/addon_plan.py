@@ -175,7 +175,7 @@ def make_plan(
         raise missing(cluster, [name for name in names if name not in found], managed, terms)
     return [
         (
-            plan_managed(asked[name], addons[name], _offers(aws, name, terms), terms)
+            plan_managed(asked[name], addons[name], _offers(aws, name, terms))
             if name in addons
             else plan_self_managed(
                 asked[name], workloads[name], _offers(aws, name, terms), terms, named=wishes is not None
@@ -202,7 +202,7 @@ def missing(cluster: str, names: Sequence[str], managed: Sequence[str], terms: T
     )
 
 
-def plan_managed(wish: Wish, addon: Addon, offers: Sequence[Offers], terms: Terms) -> Item:
+def plan_managed(wish: Wish, addon: Addon, offers: Sequence[Offers]) -> Item:
     """The plan for one that EKS manages."""
     if addon.status in (DELETING, "DELETE_FAILED"):
         causes = "; ".join(map(str, addon.issues))
