@@ -175,6 +175,9 @@ KINDS: dict[str, Kind] = {
     "image_set": Kind(
         "the image of an add-on that EKS does not manage is about to be set", ("addon", "was", "image", "backup")
     ),
+    "rollback_open": Kind(
+        "until when EKS lets an upgrade be rolled back, and to what", ("subject", "version", "until")
+    ),
     # the gates
     "picture_taken": Kind("the picture of the cluster that the gates compare with was taken", ("place", "numbers")),
     "picture_compared": Kind(

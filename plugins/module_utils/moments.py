@@ -50,6 +50,11 @@ def timestamp_of(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime(TIMESTAMP)
 
 
+def time_of(clock: Any) -> datetime:
+    """What time it is by this clock, in UTC, to the second."""
+    return parse_timestamp(clock.timestamp()) or datetime.now(timezone.utc)
+
+
 def run_began(run_id: str) -> Optional[datetime]:
     """The moment in the id of a run, C(20261121T010203-4f2a9c), in UTC; None where there is none in it."""
     try:

@@ -228,9 +228,13 @@ def wait_until(
 
 def end_with(module: Any, result: Mapping[str, Any]) -> None:
     """End the module with this result; its C(warnings) become the module's own, as C(exit_json) takes none."""
+    module.exit_json(**_without_warnings(module, result))
+
+
+def _without_warnings(module: Any, result: Mapping[str, Any]) -> dict[str, Any]:
     for warning in result.get("warnings", ()):
         module.warn(warning)
-    module.exit_json(**{name: value for name, value in result.items() if name != "warnings"})
+    return {name: value for name, value in result.items() if name != "warnings"}
 
 
 @contextmanager
@@ -239,7 +243,7 @@ def failures_reported(module: Any) -> Iterator[None]:
     try:
         yield
     except EvergreenError as error:
-        module.fail_json(**error.as_failure())
+        module.fail_json(**_without_warnings(module, error.as_failure()))
     except Exception as error:
         failure = {"msg": f"Unexpected {type(error).__name__}: {error}; please report this.", "reason": "unexpected"}
         if module._verbosity >= 3:

@@ -10,4 +10,5 @@ addons    the add-ons that EKS manages              self_managed  kube-proxy, co
 addon_versions  which version a cluster gets, by which steps   addon_pods  their pods, and who is in the way
 addon_plan  who is meant, in which order        addon_work  one after the other, until each is well
 insights  what EKS has found out about the readiness for the next version
+decisions, control_plane   what is next on the way to a version, and the way itself
 """

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,10 +80,16 @@ def cluster_from(answer: Mapping[str, Any]) -> Cluster:
 
 def read_cluster(aws: Aws, name: str) -> Cluster:
     """The cluster as EKS describes it now. Raises AwsError, with the reason cluster_not_found where there is none."""
+    with cluster_named(aws, name):
+        answer = ask(aws, "DescribeCluster", f"the EKS cluster {name} in {aws.region}", name=name)
+    return cluster_from(answer["cluster"])
+
+
+@contextmanager
+def cluster_named(aws: Aws, name: str) -> Iterator[None]:
+    """Around a request about the cluster itself: that there is none of that name is said as such."""
     try:
-        return cluster_from(
-            ask(aws, "DescribeCluster", f"the EKS cluster {name} in {aws.region}", name=name)["cluster"]
-        )
+        yield
     except AwsError as error:
         if error.reason != "not_found":
             raise

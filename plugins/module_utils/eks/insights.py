@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.api import ask, ask_all
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import cluster_named
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, WaitTimeout
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import parse_timestamp, timestamp_of
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
@@ -132,7 +133,8 @@ def list_insights(
         "statuses": list(statuses),
     }
     given = {key: value for key, value in wanted.items() if value}
-    found = ask_all(aws, "ListInsights", f"EKS cluster {cluster}", "insights", clusterName=cluster, filter=given)
+    with cluster_named(aws, cluster):
+        found = ask_all(aws, "ListInsights", f"EKS cluster {cluster}", "insights", clusterName=cluster, filter=given)
     return sorted(map(insight_from, found), key=_gravity)
 
 
@@ -151,6 +153,12 @@ def read_insight(aws: Aws, cluster: str, insight: Insight) -> Insight:
         if error.reason != "not_found":
             raise
         return replace(insight, recommendation="EKS has looked again meanwhile, and has none of this any more")
+
+
+def counts(insights: Iterable[Insight]) -> dict[str, int]:
+    """How many there are of each status."""
+    statuses = [insight.status for insight in insights]
+    return {status: statuses.count(status) for status in STATUSES}
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def begin_update(aws: Aws, call: Call, operation: str, subject: str, **request: 
     ``request`` should carry a ``clientRequestToken`` that is the same for each attempt at the same update. Raises
     AwsError: where C(may_have_begun) says so, the update may be under way all the same, and the caller looks first.
     """
-    call.journal.write("intent", verb=operation, subject=subject, text=f"{subject}: {operation}")
+    call.journal.write_new("intent", verb=operation, subject=subject, text=f"{subject}: {operation}")
     return update_from(ask(aws, operation, subject, once=True, **request)["update"])
 
 
