@@ -254,7 +254,7 @@ def keep_picture(
     picture = take()
     if not call.check_mode:
         place.write(picture.to_json().encode())
-        text = f"picture taken: {_numbers_told(picture.numbers)}"
+        text = f"picture taken: {numbers_told(picture.numbers)}"
         call.journal.write("picture_taken", text=text, place=place.name, numbers=picture.numbers)
     return {"changed": True, "taken": picture.taken, "place": place.name, "numbers": picture.numbers}
 
@@ -328,5 +328,6 @@ def _first(texts: Sequence[str], most: int) -> list[str]:
     return [*texts[:most], *([f"and {len(texts) - most} more"] if len(texts) > most else [])]
 
 
-def _numbers_told(numbers: Mapping[str, int]) -> str:
+def numbers_told(numbers: Mapping[str, int]) -> str:
+    """`12 of 12 nodes ready, 238 of 240 pods ready, 40 of 41 workloads whole`."""
     return ", ".join(f"{numbers[f'{kind}_{good}']} of {numbers[kind]} {kind} {good}" for kind, good in GOOD.items())

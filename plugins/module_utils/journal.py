@@ -185,6 +185,17 @@ KINDS: dict[str, Kind] = {
     ),
     "worse": Kind("something is worse than in the picture", ("object", "trouble"), loud=True),
     "better": Kind("it is so no more", ("object",), loud=True),
+    "finding": Kind(
+        "something in the cluster is not as it should be after an upgrade",
+        ("check", "severity", "object", "remedy"),
+        loud=True,
+    ),
+    "finding_over": Kind("it is so no more", ("check", "object"), loud=True),
+    "verified": Kind(
+        "the cluster was verified; what is wrong stands in `findings`",
+        ("healthy", "version", "findings", "ignored", "checks", "looked", "seconds"),
+        loud=True,
+    ),
     "gate_passed": Kind("the gate has opened", ("looked", "seconds")),
     "gate_closed": Kind("the gate has not opened in time", ("reason", "worse", "unmet", "seconds"), loud=True),
 }

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 # Names that an IP address or an instance id makes unambiguous without their domain.
-TELLING_LABEL = re.compile(r"(ip-\d+-\d+-\d+-\d+|i-[0-9a-f]{8,17})\.")
+TELLING_LABEL = re.compile(r"((?:fargate-)?ip-\d+-\d+-\d+-\d+|i-[0-9a-f]{8,17})\.")
 
 
 def short_name(node: str) -> str:

@@ -19,6 +19,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Callable, TypeVar
 
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import FARGATE, FARGATE_LABEL
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.moments import TIMESTAMP
@@ -35,8 +36,6 @@ TEMPLATE_HASH = "pod-template-hash"
 # A CronJob's Jobs are called by the minute for which they were scheduled, counted from 1970 (pkg/controller/cronjob,
 # getJobName): eight digits until the year 2160.
 OF_A_CRON_JOB = re.compile(r"-\d{8}$")
-# EKS's label on the nodes that Fargate makes, each for one pod.
-COMPUTE_TYPE = "eks.amazonaws.com/compute-type"
 # The messages of reasons with these words are the kubelet's own, not a container's.
 EXPLAINED = ("Image", "Config")
 LONGEST_MESSAGE = 200
@@ -57,7 +56,7 @@ class PictureError(EvergreenError):
 
 @dataclass(frozen=True)
 class NodeState:
-    """A Node. `since`: since when it has been Ready, or not Ready; `version` is the kubelet's, `system` the OS image."""
+    """A Node. `since`: since when it has been Ready, or not Ready; `version`: the kubelet's, `system`: the OS image."""
 
     name: str
     instance_id: str
@@ -269,7 +268,7 @@ def node_state_from(manifest: Mapping[str, Any]) -> NodeState:
         since=_condition(manifest, "Ready").get("lastTransitionTime") or node.created,
         created=node.created,
         system=((manifest.get("status") or {}).get("nodeInfo") or {}).get("osImage", ""),
-        fargate=node.labels.get(COMPUTE_TYPE) == "fargate",
+        fargate=node.labels.get(FARGATE_LABEL) == FARGATE,
     )
 
 

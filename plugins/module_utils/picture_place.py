@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the picture of a cluster is kept: in a file, or beside the checkpoint of a rollout.
+"""Where the picture of a cluster is kept: in a file, or beside the checkpoint of a rollout or of the cluster itself.
 
 A rollout keeps it with its checkpoint, whatever store that is in: an AWX job's container takes all files along when it
 ends, and the run that goes on in another one must compare with the same beginning. Otherwise what the first half of a
@@ -75,7 +75,7 @@ class PictureFile:
 
 @dataclass(frozen=True)
 class BesideCheckpoint:
-    """With the checkpoint of a node group."""
+    """With the checkpoint of a node group, or of the cluster."""
 
     store: Store
 
@@ -94,9 +94,19 @@ def place_of(params: Mapping[str, Any], aws: Aws, client: KubernetesClient, call
     """The place that the options `picture`, or `asg_name` and `checkpoints`, name. Raises InvalidInput, AwsError."""
     if params["picture"]:
         return PictureFile(Path(params["picture"]).absolute())
+    return beside_checkpoint(params["asg_name"], params, aws, client, call)
+
+
+def beside_checkpoint(
+    group: str, params: Mapping[str, Any], aws: Aws, client: KubernetesClient, call: Call
+) -> BesideCheckpoint:
+    """With the checkpoint of this group (CLUSTER_ITSELF: of the cluster) in the store of the option `checkpoints`.
+
+    Raises InvalidInput, AwsError.
+    """
     if not params["cluster_name"]:
         raise InvalidInput("cluster_name is not set", remedy="Name the EKS cluster whose nodes these are")
-    place = Place(aws.account, aws.region, params["cluster_name"], params["asg_name"])
+    place = Place(aws.account, aws.region, params["cluster_name"], group)
     return BesideCheckpoint(store_of(params["checkpoints"], place, aws, client, call, params["poll_seconds"]))
 
 

@@ -20,9 +20,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.errors import Evergr
 # How the id of a run stands in the name of a checkpoint that was put aside, as a regular expression.
 RUN_ID = r"\.\d{8}T\d{6}-[0-9a-f]+"
 
-# What belongs to the cluster as a whole is kept beside its groups, under a name that none of them can have: Auto Scaling
-# takes no colon ("The name can contain any ASCII character 33 to 126 [...]. You cannot use a colon (:) in the name",
-# API reference of CreateAutoScalingGroup).
+# What belongs to the cluster as a whole is kept beside its groups, under a name that none of them can have: "You cannot
+# use a colon (:) in the name" (API reference of CreateAutoScalingGroup, AutoScalingGroupName).
 CLUSTER_ITSELF = ":cluster"
 
 

@@ -21,9 +21,9 @@ LONGEST = 240
 # What colour an event has, where Ansible shows any; the names are those of Ansible's settings COLOR_*.
 GOOD, WARNING, BAD = "COLOR_OK", "COLOR_WARN", "COLOR_ERROR"
 COLOURS = {
-    **dict.fromkeys(("in_sight", "better", "pods_unblocked"), GOOD),
+    **dict.fromkeys(("in_sight", "better", "pods_unblocked", "finding_over"), GOOD),
     **dict.fromkeys(("trouble", "lock", "pods_blocked", "pod_forced", "pod_spared", "pods_abandoned"), WARNING),
-    **dict.fromkeys(("out_of_sight", "worse", "carried", "volumes_pending", "still_open"), WARNING),
+    **dict.fromkeys(("out_of_sight", "worse", "carried", "volumes_pending", "still_open", "finding"), WARNING),
     **dict.fromkeys(("gate_closed", "last_words"), BAD),
 }
 OUTCOMES = {"finished": GOOD, "put_back": WARNING, "stopped": WARNING, "failed": BAD}
@@ -141,4 +141,6 @@ def colour_of(event: Mapping[str, Any]) -> str:
         return OUTCOMES.get(str(event.get("outcome")), "")
     if kind == "floor":
         return GOOD if event.get("holds") else WARNING
+    if kind == "verified":
+        return GOOD if event.get("healthy") else BAD
     return WARNING if event.get("to") == "not_drained" else COLOURS.get(kind, "")

@@ -158,11 +158,11 @@ def tagged_instances(aws: Aws, key: str, value: str) -> list[str]:
         )
 
 
-def instances_with_tag(aws: Aws, key: str) -> list[Instance]:
-    """The instances that carry a tag of this key, in whatever state and group they are, by id."""
-    filters = [{"Name": "tag-key", "Values": [key]}]
+def instances_with_tag(aws: Aws, *keys: str) -> list[Instance]:
+    """The instances that carry a tag of one of these keys, in whatever state and group they are, by id."""
+    filters = [{"Name": "tag-key", "Values": list(keys)}]
     pages = aws.client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
-    with aws_errors("ec2:DescribeInstances", f"the instances tagged {key}"):
+    with aws_errors("ec2:DescribeInstances", f"the instances tagged {' or '.join(keys)}"):
         raws = [raw for page in pages for entry in page["Reservations"] for raw in entry["Instances"]]
     return sorted(map(parse_instance, raws), key=lambda instance: instance.instance_id)
 

@@ -18,6 +18,7 @@ DOMAIN = "eu-central-1.compute.internal"
         ("ip-10-20-32-4.eu-central-1.compute.internal", "ip-10-20-32-4"),
         ("i-0123456789abcdef0.eu-central-1.compute.internal", "i-0123456789abcdef0"),
         ("ip-10-20-32-4", "ip-10-20-32-4"),
+        ("fargate-ip-10-20-240-5.eu-central-1.compute.internal", "fargate-ip-10-20-240-5"),
         ("node-a.rack-1.example.org", "node-a.rack-1.example.org"),
     ],
 )

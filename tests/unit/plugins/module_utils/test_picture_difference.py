@@ -14,8 +14,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.picture_difference i
 
 OLD, NEW = {"version": "v1.31.0"}, {"version": "v1.33.1"}
 CRASHING = (
-    "Deployment shop/web has 1 pod (web-2) in a crash loop (CrashLoopBackOff) since 2026-11-21T01:30:00Z, on new nodes; "
-    "it was well in the picture"
+    "Deployment shop/web has 1 pod (web-2) in a crash loop (CrashLoopBackOff) since 2026-11-21T01:30:00Z, on new "
+    "nodes; it was well in the picture"
 )
 PROXY = {"kind": "DaemonSet", "namespace": "kube-system"}
 
