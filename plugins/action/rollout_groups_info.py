@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible import context
 
-from ansible_collections.evergreen.eks.plugins.module_utils.settings import PLAYBOOK_PREFIX, PLAYBOOK_VARIABLES
+from ansible_collections.evergreen.eks.plugins.module_utils.variables import PLAYBOOK_PREFIX, PLAYBOOK_VARIABLES
 from ansible_collections.evergreen.eks.plugins.modules import rollout_groups_info
 from ansible_collections.evergreen.eks.plugins.plugin_utils.module_action import ModuleAction
 from ansible_collections.evergreen.eks.plugins.plugin_utils.provenance import awx_job_id

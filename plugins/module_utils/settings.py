@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The variables of the playbooks (C(eks_*)) and of the role C(rollout): read, checked and typed, without any I/O.
+"""The variables of the playbooks (C(eks_*)) and of their roles: read, checked and typed, without any I/O.
 
 C(-e name=value) and AWX surveys deliver text, so every value may come as text: a list as C(a,b) or JSON, a dict as
 JSON, and an empty text means that nothing was given.
@@ -23,8 +23,6 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.completion import THEN, Completions
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import (
-    FAIL,
-    ON_TIMEOUT,
     normal_step,
     read_steps,
 )
@@ -38,94 +36,21 @@ from ansible_collections.evergreen.eks.plugins.module_utils.plan import (
     parse_amount,
     parse_selection,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.report.files import FORMATS
 from ansible_collections.evergreen.eks.plugins.module_utils.store import refuse_lost_state
 from ansible_collections.evergreen.eks.plugins.module_utils.user_gates import parse_gates
+from ansible_collections.evergreen.eks.plugins.module_utils.variables import (
+    EVERY_ROLE,
+    PLAYBOOK_PREFIX,
+    PLAYBOOK_VARIABLES,
+    ROLE_PREFIX,
+    ROLE_VARIABLES,
+    SHARED,
+    UPGRADE_ROLES,
+    UPGRADE_VARIABLES,
+    Variable,
+)
 
-PLAYBOOK_PREFIX = "eks_"
-ROLE_PREFIX = "rollout_"
 ALL_GROUPS = "all"
-# What a rollout works without. Suspending any other process would keep new nodes from coming or old ones from going.
-SUSPENDABLE = ("AZRebalance", "AlarmNotification", "InstanceRefresh", "ReplaceUnhealthy", "ScheduledActions")
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One variable: C(eks_<name>) in a playbook, C(rollout_<name>) in the role, C(<name>) in a group's entry."""
-
-    name: str
-    # text, flag, count, seconds, number, amount, words, names, files, gates, ignored, selection, escalation,
-    # completion, order, folder, and of the playbooks alone groups, options
-    kind: str
-    default: Any = None
-    minimum: float = 0
-    choices: tuple[str, ...] = ()
-    per_group: bool = False  # may stand in a group's own entry
-    in_role: bool = True
-
-
-# The one table of the role's variables: a test compares the role's argument specification and defaults with it.
-ROLE_VARIABLES = (
-    Variable("cluster_name", "text"),
-    Variable("asg_name", "text"),
-    Variable("select", "selection", "outdated", per_group=True),
-    Variable("max_surge", "amount", "25%", per_group=True),
-    Variable("max_unavailable", "amount", 0, per_group=True),
-    Variable("canary", "count", 1, per_group=True),
-    Variable("canary_bake_seconds", "seconds", 0, per_group=True),
-    Variable("drain_timeout", "seconds", 900, per_group=True),
-    Variable("volume_timeout", "seconds", 300, per_group=True),
-    Variable("dead_node_timeout", "seconds", 60, per_group=True),
-    Variable("drain_on_timeout", "text", FAIL, choices=ON_TIMEOUT, per_group=True),
-    Variable("drain_escalation", "escalation", (), per_group=True),
-    Variable("max_parallel_drains", "count", 10, minimum=1, per_group=True),
-    Variable("ready_timeout", "seconds", 1200, per_group=True),
-    Variable("delete_emptydir_data", "flag", False, per_group=True),
-    Variable("evict_unmanaged", "flag", False, per_group=True),
-    Variable("wait_for_completion", "completion", {}, per_group=True),
-    Variable("protected_pods", "text", "refuse", choices=("refuse", "wait", "evict"), per_group=True),
-    Variable("order", "order", "priority", per_group=True),
-    Variable("order_timeout", "seconds", 0, per_group=True),
-    Variable("suspend_processes", "words", ("AZRebalance",), choices=SUSPENDABLE, per_group=True),
-    Variable("load_balancers", "flag", True, per_group=True),
-    Variable("gate", "flag", True, per_group=True),
-    Variable("max_new_unhealthy", "count", 0, per_group=True),
-    Variable("critical_namespaces", "names", ("kube-system",), per_group=True),
-    Variable("gates", "gates", (), per_group=True),
-    Variable("gate_ignore", "ignored", (), per_group=True),
-    Variable("gate_looks", "count", 2, minimum=1, per_group=True),
-    Variable("gate_max_restarts", "count", 3, per_group=True),
-    Variable("gate_settle_seconds", "seconds", 120, per_group=True),
-    Variable("gate_timeout", "seconds", 300, per_group=True),
-    Variable("tasks_before_wave", "files", (), per_group=True),
-    Variable("tasks_after_drain", "files", (), per_group=True),
-    Variable("tasks_after_wave", "files", (), per_group=True),
-    Variable("tasks_after_group", "files", (), per_group=True),
-    Variable("on_failure", "text", "keep", choices=("keep", "restore"), per_group=True),
-    Variable("quiet", "flag", False, per_group=True),
-    Variable("node_events", "flag", True, per_group=True),
-    Variable("poll_seconds", "number", 5.0, minimum=0.01, per_group=True),
-    Variable("ignore_checkpoint", "flag", False, per_group=True),
-    Variable("report_formats", "words", FORMATS, choices=FORMATS),
-    Variable("report_dir", "folder", ""),
-    Variable("state_store", "text", "file", choices=("file", "configmap", "s3")),
-    Variable("plan_file", "folder", ""),
-    Variable("state_dir", "folder", ""),
-    Variable("state_namespace", "text", "kube-system"),
-    Variable("state_bucket", "text", ""),
-    Variable("state_prefix", "text", "evergreen.eks"),
-    Variable("lock", "flag", True),
-    Variable("lock_seconds", "seconds", 60, minimum=1),
-    Variable("lock_wait", "seconds", 90),
-)
-PLAYBOOK_VARIABLES = (
-    Variable("region", "text", in_role=False),
-    Variable("aws", "options", in_role=False),
-    Variable("kubernetes", "options", in_role=False),
-    Variable("node_groups", "groups", in_role=False),
-    Variable("parallel_groups", "count", 1, minimum=1, in_role=False),
-    *(variable for variable in ROLE_VARIABLES if variable.name != "asg_name"),
-)
 
 
 @dataclass(frozen=True)
@@ -144,7 +69,7 @@ class Request:
     cluster_name: str
     parallel_groups: int
     forks: int  # hosts that Ansible works on at a time; 0 = unknown
-    common: Mapping[str, Any]  # every role variable but asg_name, typed
+    common: Mapping[str, Any]  # every variable of the rollout but asg_name, and of the upgrade, typed
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     every_group: bool = False
 
@@ -172,13 +97,41 @@ class Request:
         read_steps(values["drain_on_timeout"], values["drain_escalation"])
         return {f"{ROLE_PREFIX}{variable.name}": values[variable.name] for variable in ROLE_VARIABLES}
 
+    def image_variables(self, asg_name: str) -> dict[str, Any]:
+        """The typed variables of the role C(node_image) for one group, in an upgrade."""
+        values = {**self.common, **self.own.get(asg_name, {})}
+        return {
+            "node_image_asg_name": asg_name,
+            "node_image_image": values["image"],
+            **{f"node_image_{name}": values[name] for name in EVERY_ROLE},
+        }
 
-def read_request(variables: Mapping[str, Any], surroundings: Surroundings) -> Request:
-    """What these C(eks_*) variables ask for. Raises InvalidInput, which names the variable and what it may be."""
+    def cluster_variables(self, asg_names: Sequence[str]) -> dict[str, Any]:
+        """The typed variables of the roles that upgrade the cluster around these node groups."""
+        images = [{"name": name, "image": self.image_variables(name)["node_image_image"]} for name in asg_names]
+        return {
+            **{f"{role}_{name}": self.common[name] for role in UPGRADE_ROLES for name in EVERY_ROLE},
+            **{f"upgrade_{name}": self.common[name] for name in SHARED},
+            **{
+                target: self.common[variable.name]
+                for variable in UPGRADE_VARIABLES
+                if variable.name != "image"
+                for target in variable.goes_to
+            },
+            "upgrade_node_groups": images,
+            "verify_node_groups": list(asg_names),
+        }
+
+
+def read_request(variables: Mapping[str, Any], surroundings: Surroundings, needs: Sequence[str] = ()) -> Request:
+    """What these C(eks_*) variables ask for. Raises InvalidInput, which names the variable and what it may be.
+
+    C(needs): names, without prefix, of variables that this playbook cannot do without, beside those of all.
+    """
     known = {f"{PLAYBOOK_PREFIX}{variable.name}": variable for variable in PLAYBOOK_VARIABLES}
     _refuse_unknown(variables, known, "variable")
     given = {known[name].name: value for name, value in variables.items() if not is_unset(value)}
-    for name in ("cluster_name", "node_groups"):
+    for name in ("cluster_name", "node_groups", *needs):
         if name not in given:
             raise InvalidInput(f"{PLAYBOOK_PREFIX}{name} is not set", remedy=_how_to_set(name))
     typed = {
@@ -199,7 +152,11 @@ def read_request(variables: Mapping[str, Any], surroundings: Surroundings) -> Re
         cluster_name=typed["cluster_name"],
         parallel_groups=typed["parallel_groups"],
         forks=surroundings.forks,
-        common={variable.name: typed[variable.name] for variable in PLAYBOOK_VARIABLES if variable.in_role},
+        common={
+            variable.name: typed[variable.name]
+            for variable in PLAYBOOK_VARIABLES
+            if variable.in_role or variable in UPGRADE_VARIABLES
+        },
         own=own or {},
         every_group=own is None,
     )
@@ -241,6 +198,10 @@ def read_value(variable: Variable, value: Any, label: str) -> Any:
         "order": _order,
         "escalation": _escalation,
         "folder": _folder,
+        "version": _version,
+        "image": _image,
+        "addons": _addons,
+        "sidecars": _sidecars,
     }
     try:
         return readers[variable.kind](variable, value)
@@ -277,6 +238,11 @@ def host_name(asg_name: str) -> str:
     if encoded in ("all", "ungrouped", "localhost") or encoded.startswith(("-", ".", "~")):
         return f"%{ord(encoded[0]):02X}{encoded[1:]}"
     return encoded
+
+
+def cluster_host_name(cluster: str, region: str) -> str:
+    """A name for the cluster's host in the inventory, which no node group's host can have: of it C(@) is encoded."""
+    return f"{cluster}@{region}"
 
 
 def is_unset(value: Any) -> bool:
@@ -325,7 +291,7 @@ def _read_entry(entry: Any, label: str) -> tuple[str, dict[str, Any]]:
             remedy="Give each group as its name, or as a dict with name and its own settings",
         )
     name = str(entry["name"]).strip()
-    allowed = {variable.name: variable for variable in ROLE_VARIABLES if variable.per_group}
+    allowed = {one.name: one for one in (*ROLE_VARIABLES, *UPGRADE_VARIABLES) if one.per_group}
     _refuse_unknown(entry, ["name", *allowed], f"key of node group {name} in {label}:")
     own = {
         key: read_value(allowed[key], value, f"{key} of node group {name}")
@@ -358,6 +324,8 @@ def _refuse_unknown(given: Iterable[str], known: Iterable[str], what: str) -> No
 def _how_to_set(name: str) -> str:
     if name == "node_groups":
         return "Name the Auto Scaling groups (-e eks_node_groups=first,second), or all of the cluster with the word all"
+    if name == "version":
+        return "Name the Kubernetes version that the cluster is to have in the end, for example -e eks_version=1.33"
     return "Name the EKS cluster, for example -e eks_cluster_name=production"
 
 
@@ -543,3 +511,39 @@ def _escalation(_variable: Variable, value: Any) -> list[dict[str, Any]]:
 
 def _folder(variable: Variable, value: Any) -> str:
     return os.path.expanduser(_text(variable, value))
+
+
+def _version(_variable: Variable, value: Any) -> str:
+    """C(1.33). A number of YAML is refused where a zero may have been lost: C(1.30) without quotes is 1.3."""
+    text = str(value).strip().removeprefix("v")
+    if not re.fullmatch(r"1\.\d{2,3}", text):
+        raise _Unfit("a Kubernetes version such as 1.33, in quotes where it stands in YAML")
+    return text
+
+
+def _image(_variable: Variable, value: Any) -> str:
+    text = str(value).strip()
+    if text not in ("keep", "recommended") and not re.fullmatch(r"ami-[0-9a-f]{8,17}", text):
+        raise _Unfit("keep, recommended or the id of an image such as ami-0123456789abcdef0")
+    return text
+
+
+def _addons(variable: Variable, value: Any) -> Any:
+    """C(all), or a list of names and of dicts with C(name); what else a dict may say is checked by its module."""
+    expected = "all, a list of names of add-ons, or of dicts such as {name: coredns, version: latest}, or its JSON"
+    try:
+        entries = _listed(value, variable.name)
+    except InvalidInput:
+        raise _Unfit(expected) from None
+    if entries == ["all"]:
+        return "all"
+    for entry in entries:
+        name = entry.get("name") if isinstance(entry, Mapping) else entry
+        if not isinstance(name, str) or not name.strip():
+            raise _Unfit(expected)
+    return entries
+
+
+def _sidecars(variable: Variable, value: Any) -> list[dict[str, str]]:
+    entries = _entries(variable, value, needed=("annotation", "container"), others=("value",))
+    return [{"value": "true", **entry} for entry in entries]

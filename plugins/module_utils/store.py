@@ -11,10 +11,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Optional, Protocol
+from typing import Mapping, Optional, Protocol, TypeVar, Union
 from urllib.parse import quote
 
-from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 
 # How the id of a run stands in the name of a checkpoint that was put aside, as a regular expression.
@@ -51,7 +50,23 @@ class Place:
     group: str
 
 
-class Store(Protocol):
+class Document(Protocol):
+    """What a store keeps: the checkpoint of a node group's rollout, or of a cluster's upgrade."""
+
+    def to_json(self, indent: Optional[int] = 2) -> str:
+        """The document, to be read by people; without `indent` in as few bytes as it takes."""
+
+
+Kept = TypeVar("Kept", bound=Document)
+
+
+class Reader(Protocol[Kept]):
+    """From what was kept to the document; the second argument is its place, for messages. Raises CheckpointError."""
+
+    def __call__(self, text: Union[str, bytes], place: str, /) -> Kept: ...
+
+
+class Store(Protocol[Kept]):
     """The checkpoint of one node group, the picture of the cluster at its start, and the request to stop its run.
 
     A store remembers the version that it last saw, at C(load) or C(save), and writes only over that: what somebody
@@ -63,10 +78,10 @@ class Store(Protocol):
     def place(self) -> str:
         """Where the checkpoint is, for messages."""
 
-    def load(self) -> Optional[Checkpoint]:
+    def load(self) -> Optional[Kept]:
         """The checkpoint, or None where there is none. Raises CheckpointError for one that cannot be used."""
 
-    def save(self, checkpoint: Checkpoint) -> None:
+    def save(self, checkpoint: Kept) -> None:
         """Replace the checkpoint in one step: a reader, or a kill, sees the old one or the new one, never half.
 
         Raises CheckpointConflict.
@@ -75,7 +90,7 @@ class Store(Protocol):
     def archive(self, run_id: str) -> str:
         """Put the checkpoint aside, for people to read; answers where it is then. Raises CheckpointConflict."""
 
-    def former(self) -> Optional[Checkpoint]:
+    def former(self) -> Optional[Kept]:
         """The last checkpoint that was put aside, or None. Raises CheckpointError for one that cannot be used."""
 
     def picture(self) -> Optional[bytes]:

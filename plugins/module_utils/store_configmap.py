@@ -13,9 +13,9 @@ import zlib
 from hashlib import sha256
 from typing import Any, Callable, Optional
 
-from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
-from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, Place
+from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, Kept, Place, Reader
 from ansible_collections.evergreen.eks.plugins.module_utils.store_remote import RemoteStore, Seen
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
@@ -37,7 +37,7 @@ LONGEST_CLEAN_NAME = 200
 Manifest = dict[str, Any]
 
 
-class ConfigMapStore(RemoteStore):
+class ConfigMapStore(RemoteStore[Kept]):
     """One ConfigMap a node group, C(evergreen-eks-<group>), with the document as compact JSON under C(checkpoint).
 
     A group of 5,000 instances makes 1.8 MB of compact JSON at its end, which packs to 0.3 MB: nothing has to be left
@@ -47,8 +47,16 @@ class ConfigMapStore(RemoteStore):
 
     REFUSAL = KubernetesError
 
-    def __init__(self, namespace: str, where: Place, client: KubernetesClient, call: Call, poll_seconds: float) -> None:
-        super().__init__(call, poll_seconds)
+    def __init__(
+        self,
+        namespace: str,
+        where: Place,
+        client: KubernetesClient,
+        call: Call,
+        poll_seconds: float,
+        read: Reader[Kept] = read_checkpoint,
+    ) -> None:
+        super().__init__(call, poll_seconds, read)
         self._client = client
         self._where = where
         self._namespace = namespace
@@ -104,7 +112,7 @@ class ConfigMapStore(RemoteStore):
         found = self._find()
         return None if found is None else _unpacked(found, FINISHED)
 
-    def _as_bytes(self, checkpoint: Checkpoint) -> bytes:
+    def _as_bytes(self, checkpoint: Kept) -> bytes:
         return checkpoint.to_json(indent=None).encode()
 
     def _put(self, content: bytes, seen: Seen) -> Seen:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Generic, Iterator, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
@@ -21,7 +21,9 @@ from ansible_collections.evergreen.eks.plugins.module_utils.private_file import 
 from ansible_collections.evergreen.eks.plugins.module_utils.store import (
     RUN_ID,
     CheckpointConflict,
+    Kept,
     Place,
+    Reader,
     StoreError,
     cluster_folder,
     file_of,
@@ -31,14 +33,15 @@ SCRAP = ".tmp"
 LOCK = ".lock"
 
 
-class FileStore:
+class FileStore(Generic[Kept]):
     """Checkpoints as files: C(<directory>/<account>/<region>/<cluster>/<group, percent-encoded>.json), mode 0600.
 
     The version of a checkpoint is the digest of its bytes. It is compared, and the file replaced, under a lock of the
     folder that the operating system gives back when its holder dies.
     """
 
-    def __init__(self, directory: str, where: Place) -> None:
+    def __init__(self, directory: str, where: Place, read: Reader[Kept] = read_checkpoint) -> None:
+        self._as_document = read
         self._folder = cluster_folder(directory, where)
         self._file = partial(file_of, directory, where)
         self._stop = self._file(".stop")
@@ -50,12 +53,12 @@ class FileStore:
     def place(self) -> str:
         return str(self.path)
 
-    def load(self) -> Optional[Checkpoint]:
+    def load(self) -> Optional[Kept]:
         content = self._read(self.path)
         self._seen = _digest(content)
-        return None if content is None else read_checkpoint(content, self.place)
+        return None if content is None else self._as_document(content, self.place)
 
-    def save(self, checkpoint: Checkpoint) -> None:
+    def save(self, checkpoint: Kept) -> None:
         content = checkpoint.to_json().encode()
         with self._alone():
             self._sweep(self.path)
@@ -83,13 +86,13 @@ class FileStore:
             self._sync_folder()
         return str(done)
 
-    def former(self) -> Optional[Checkpoint]:
+    def former(self) -> Optional[Kept]:
         """The youngest of C(<group>.<run id>.done.json): a run's id begins with when it began."""
         begin, end = self.path.name.removesuffix(".json"), ".done.json"
         ours = re.compile(re.escape(begin) + RUN_ID + re.escape(end))
         done = [path for path in self._folder.glob(f"{begin}.*{end}") if ours.fullmatch(path.name)]
         content = self._read(max(done, key=lambda path: path.name)) if done else None
-        return None if content is None else read_checkpoint(content, self.place)
+        return None if content is None else self._as_document(content, self.place)
 
     def picture(self) -> Optional[bytes]:
         """The content of the file C(<group>.picture)."""

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, Optional, TypeVar
+from typing import Any, Callable, ClassVar, Generic, Optional, TypeVar
 
-from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat
-from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, StoreError
+from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, Kept, Reader, StoreError
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
 Found = TypeVar("Found")
@@ -26,7 +25,7 @@ class Seen:
     version: Any = None
 
 
-class RemoteStore(ABC):
+class RemoteStore(ABC, Generic[Kept]):
     """A store that reads and writes over a network.
 
     A write that was refused for its version, or whose answer was lost, is judged by another look: where our own words
@@ -37,7 +36,8 @@ class RemoteStore(ABC):
     #: what is raised where this store's own server refuses; all else (expired credentials, a lost lock) passes as it is
     REFUSAL: ClassVar[type[EvergreenError]]
 
-    def __init__(self, call: Call, poll_seconds: float) -> None:
+    def __init__(self, call: Call, poll_seconds: float, read: Reader[Kept]) -> None:
+        self._as_document = read
         self._call = call
         self._poll_seconds = poll_seconds
         self._seen = Seen()
@@ -68,18 +68,18 @@ class RemoteStore(ABC):
         """What to do about a REFUSAL; "" where its own remedy says it."""
 
     @abstractmethod
-    def _as_bytes(self, checkpoint: Checkpoint) -> bytes:
+    def _as_bytes(self, checkpoint: Kept) -> bytes:
         """The document as this store keeps it."""
 
-    def load(self) -> Optional[Checkpoint]:
+    def load(self) -> Optional[Kept]:
         self._seen = self._request(self._look, "read")
-        return None if self._seen.content is None else read_checkpoint(self._seen.content, self.place)
+        return None if self._seen.content is None else self._as_document(self._seen.content, self.place)
 
-    def former(self) -> Optional[Checkpoint]:
+    def former(self) -> Optional[Kept]:
         content = self._request(self._look_aside, "read")
-        return None if content is None else read_checkpoint(content, self.place)
+        return None if content is None else self._as_document(content, self.place)
 
-    def save(self, checkpoint: Checkpoint) -> None:
+    def save(self, checkpoint: Kept) -> None:
         content = self._as_bytes(checkpoint)
         self._seen = self._swap(self._seen, lambda seen: self._put(content, seen), content)
 

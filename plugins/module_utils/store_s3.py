@@ -11,8 +11,8 @@ from typing import Any, Optional
 from urllib.parse import quote
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError, aws_errors
-from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
-from ansible_collections.evergreen.eks.plugins.module_utils.store import RUN_ID, Place, StoreError
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import read_checkpoint
+from ansible_collections.evergreen.eks.plugins.module_utils.store import RUN_ID, Kept, Place, Reader, StoreError
 from ansible_collections.evergreen.eks.plugins.module_utils.store_remote import RemoteStore, Seen
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
@@ -26,7 +26,7 @@ MOVED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "Opera
 ELSEWHERE = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 
 
-class S3Store(RemoteStore):
+class S3Store(RemoteStore[Kept]):
     """One object a node group: C(<prefix>/<account>/<region>/<cluster>/<group, percent-encoded>.json).
 
     The version of a checkpoint is its ETag. A finished run is kept as C(<group>.<run id>.done.json); a lifecycle rule
@@ -35,8 +35,17 @@ class S3Store(RemoteStore):
 
     REFUSAL = AwsError
 
-    def __init__(self, bucket: str, prefix: str, where: Place, aws: Aws, call: Call, poll_seconds: float) -> None:
-        super().__init__(call, poll_seconds)
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        where: Place,
+        aws: Aws,
+        call: Call,
+        poll_seconds: float,
+        read: Reader[Kept] = read_checkpoint,
+    ) -> None:
+        super().__init__(call, poll_seconds, read)
         self._aws = aws
         self._bucket = bucket
         names = [part for part in prefix.split("/") if part]
@@ -89,7 +98,7 @@ class S3Store(RemoteStore):
         done = [key for key in keys if ours.fullmatch(key)]
         return self._get(max(done)).content if done else None
 
-    def _as_bytes(self, checkpoint: Checkpoint) -> bytes:
+    def _as_bytes(self, checkpoint: Kept) -> bytes:
         return checkpoint.to_json().encode()
 
     def _put(self, content: bytes, seen: Seen) -> Seen:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
-from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, Store, default_directory
+from ansible_collections.evergreen.eks.plugins.module_utils.store import Kept, Place, Reader, Store, default_directory
 from ansible_collections.evergreen.eks.plugins.module_utils.store_configmap import ConfigMapStore
 from ansible_collections.evergreen.eks.plugins.module_utils.store_file import FileStore
 from ansible_collections.evergreen.eks.plugins.module_utils.store_s3 import S3Store
@@ -27,19 +28,26 @@ STORE_OPTIONS: Mapping[str, Any] = {
 
 
 def store_of(
-    state: Mapping[str, Any], place: Place, aws: Aws, client: KubernetesClient, call: Call, poll_seconds: float
-) -> Store:
+    state: Mapping[str, Any],
+    place: Place,
+    aws: Aws,
+    client: KubernetesClient,
+    call: Call,
+    poll_seconds: float,
+    read: Reader[Kept] = read_checkpoint,
+) -> Store[Kept]:
     """The store that C(state) names (C(store), C(dir), C(namespace), C(bucket), C(prefix)). Asks nobody anything yet.
 
-    Passing failures are repeated, with pauses of C(poll_seconds). Raises InvalidInput.
+    C(read) makes a document of what is kept there, by default the checkpoint of a node group. Passing failures are
+    repeated, with pauses of C(poll_seconds). Raises InvalidInput.
     """
     if state["store"] == "configmap":
-        return ConfigMapStore(state["namespace"], place, client, call, poll_seconds)
+        return ConfigMapStore(state["namespace"], place, client, call, poll_seconds, read)
     if state["store"] == "s3":
         if not state["bucket"]:
             raise InvalidInput(
                 "the checkpoint is to be kept in S3, but no bucket is named",
                 remedy="Name it with state.bucket (eks_state_bucket)",
             )
-        return S3Store(state["bucket"], state["prefix"], place, aws, call, poll_seconds)
-    return FileStore(state["dir"] or default_directory(), place)
+        return S3Store(state["bucket"], state["prefix"], place, aws, call, poll_seconds, read)
+    return FileStore(state["dir"] or default_directory(), place, read)

@@ -28,6 +28,13 @@ options:
       - By default these are all variables of the playbook whose names begin with C(eks_), but the connection options
         C(eks_aws) and C(eks_kubernetes), which belong into C(module_defaults).
     type: dict
+  needs:
+    description:
+      - The variables that this playbook cannot do without, beside C(eks_cluster_name) and C(eks_node_groups).
+    type: list
+    elements: str
+    default: []
+    choices: [version]
   working_directory:
     description:
       - The folder from which a relative C(eks_state_dir) is meant.
@@ -87,9 +94,32 @@ groups:
       type: str
       sample: shared
     variables:
-      description: All variables of the role P(evergreen.eks.rollout#role) for this group, typed.
+      description:
+        - All variables of the roles P(evergreen.eks.rollout#role) and P(evergreen.eks.node_image#role) for this group,
+          typed.
       type: dict
       sample: {"rollout_asg_name": "shared", "rollout_max_surge": 2, "rollout_drain_timeout": 1800}
+clusters:
+  description: The cluster, of which there is always one, with what it takes to upgrade it around these groups.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the EKS cluster.
+      type: str
+      sample: production
+    host:
+      description: A name for the cluster's host in the inventory.
+      type: str
+      sample: production@eu-central-1
+    variables:
+      description:
+        - All variables of the roles P(evergreen.eks.upgrade#role), P(evergreen.eks.control_plane#role),
+          P(evergreen.eks.addons#role), P(evergreen.eks.fargate#role) and P(evergreen.eks.verify#role), typed, but those
+          that change from part to part of an upgrade.
+      type: dict
+      sample: {"upgrade_version": "1.33", "addons_addons": "all"}
 left_out:
   description: Groups of the cluster without instances, left out of V(all).
   returned: success
@@ -144,6 +174,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group,
 from ansible_collections.evergreen.eks.plugins.module_utils.settings import (
     Request,
     Surroundings,
+    cluster_host_name,
     host_name,
     read_request,
     some,
@@ -156,6 +187,7 @@ MANAGED_TAG = "eks:nodegroup-name"
 def main() -> None:
     spec = aws_argument_spec(
         variables={"type": "dict"},
+        needs={"type": "list", "elements": "str", "choices": ["version"], "default": []},
         working_directory={"type": "path"},
         forks={"type": "int"},
         awx_job_id={"type": "str"},
@@ -166,7 +198,7 @@ def main() -> None:
         surroundings = Surroundings(
             params["working_directory"] or os.getcwd(), params["forks"] or 0, params["awx_job_id"] or ""
         )
-        request = read_request(params["variables"] or {}, surroundings)
+        request = read_request(params["variables"] or {}, surroundings, params["needs"])
         aws = Aws(params, Call.of(module))
         groups = cluster_groups(aws, request) if request.every_group else named_groups(aws, request)
         module.exit_json(changed=False, region=aws.region, **answer(request, groups, aws.region))
@@ -209,13 +241,23 @@ def answer(request: Request, groups: list[Group], region: str) -> dict[str, Any]
     left_out = [group for group in groups if request.every_group and not group.members and not group.desired_capacity]
     taken = [group for group in groups if group not in left_out]
     records = [
-        {"name": group.name, "host": host_name(group.name), "variables": request.role_variables(group.name)}
+        {
+            "name": group.name,
+            "host": host_name(group.name),
+            "variables": {**request.role_variables(group.name), **request.image_variables(group.name)},
+        }
         for group in taken
     ]
+    cluster = {
+        "name": request.cluster_name,
+        "host": cluster_host_name(request.cluster_name, region),
+        "variables": request.cluster_variables([group.name for group in taken]),
+    }
     count = f"{len(taken)} node group{'' if len(taken) == 1 else 's'}"
     headline = f"{count} of cluster {request.cluster_name} in {region}, {request.parallel_groups} at a time:"
     return {
         "groups": records,
+        "clusters": [cluster],
         "left_out": [group.name for group in left_out],
         "parallel_groups": request.parallel_groups,
         "strategy": request.strategy,

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.evergreen.eks.plugins.module_utils.settings import ROLE_VARIABLES
+from ansible_collections.evergreen.eks.plugins.module_utils.variables import ROLE_VARIABLES
 from ansible_collections.evergreen.eks.plugins.plugin_utils.command_line import printable_command
 
 ROLLOUT = "evergreen.eks.rollout"

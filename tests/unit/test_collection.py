@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.evergreen.eks.plugins.module_utils.settings import ROLE_VARIABLES
+from ansible_collections.evergreen.eks.plugins.module_utils.variables import ROLE_VARIABLES
 from ansible_collections.evergreen.eks.plugins.plugin_utils.progress_action import ProgressAction
 
 REPOSITORY = Path(__file__).resolve().parents[2]
