@@ -12,20 +12,21 @@ replaced as few times as possible: kubelets may be three minors older than the A
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import (
+    Version,
+    asked_version,
+    furthest_for,
+    steps,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 
-#: minors that a kubelet may be older than the API server: three since Kubernetes 1.28, two before
-SKEW = 3
-EARLIER_SKEW = 2
-WIDE_SKEW_SINCE = 28
 #: the playbook has so many legs; EKS has never supported versions that are further apart than two need
 MOST_LEGS = 3
-KEEP = "keep"
+KEEP, RECOMMENDED = "keep", "recommended"
 
 CONTROL_PLANE, ADDONS, BAKE, NODES, FARGATE, VERIFY = PARTS = (
     "control_plane",
@@ -39,11 +40,11 @@ CONTROL_PLANE, ADDONS, BAKE, NODES, FARGATE, VERIFY = PARTS = (
 
 @dataclass(frozen=True)
 class Kubelets:
-    """The oldest kubelet of a node group, as the minor of C(1.31); None where it has no node. C(image) is what the
-    group is to launch: C(keep), C(recommended) or the id of an image."""
+    """The oldest kubelet of a node group; None where it has no node. C(image) is what the group is to launch: C(keep),
+    C(recommended) or the id of an image."""
 
     group: str
-    oldest: Optional[int] = None
+    oldest: Optional[Version] = None
     image: str = KEEP
 
 
@@ -127,60 +128,39 @@ class Course:
         return Course((*legs, replace(self.legs[-1], groups=tuple(groups))))
 
 
-def minor_of(version: str) -> int:
-    """31 of C(1.31), C(v1.31.4-eks-abc) or C(1.31+). Raises InvalidInput."""
-    found = re.match(r"v?1\.(\d+)", version)
-    if not found:
-        raise InvalidInput(f"{version!r} is no Kubernetes version", remedy="Name one such as 1.33")
-    return int(found[1])
-
-
-def version_of(minor: int) -> str:
-    return f"1.{minor}"
-
-
-def furthest(oldest_kubelet: int) -> int:
-    """The newest minor of a control plane that such a kubelet still works with."""
-    wide = oldest_kubelet + SKEW
-    return wide if wide >= WIDE_SKEW_SINCE else oldest_kubelet + EARLIER_SKEW
-
-
 def plan_course(
-    now: str, target: str, kubelets: Sequence[Kubelets], others: Optional[Kubelets], fargate: int
+    now: Version,
+    target: str,
+    kubelets: Sequence[Kubelets],
+    others: Optional[Kubelets] = None,
+    fargate: Optional[Version] = None,
 ) -> Course:
     """The course from the control plane's version of now to ``target``.
 
-    ``others`` is the oldest kubelet of nodes that belong to none of these groups (its C(group) names one), ``fargate``
-    the oldest minor of a Fargate node, 0 without any. Raises InvalidInput where there is no course: a downgrade, nodes
-    that nobody replaces and that are too old, a group that keeps its image and would have to be replaced twice.
+    ``others`` is the oldest kubelet of nodes that belong to none of these groups (its C(group) names the node),
+    ``fargate`` that of Fargate, None without any. Raises InvalidInput where there is no course: a downgrade, nodes that
+    nobody replaces and that are too old, a group that keeps its image and would have to be replaced twice.
     """
-    current, goal = minor_of(now), minor_of(target)
-    if goal < current:
+    goal = asked_version(target)
+    if goal < now:
         raise InvalidInput(
-            f"The control plane is at {now}, and the upgrade is to {target}: EKS takes no downgrade",
-            remedy=f"Name {now} or newer with eks_version",
+            f"The control plane is at {now}, and {target} is asked for: EKS takes no downgrade",
+            remedy=f"Ask for {now} or newer (eks_version)",
         )
     _refuse_left_behind(goal, others)
     legs: list[Leg] = []
-    ages = {one.group: one.oldest if one.oldest is not None else goal for one in kubelets}
+    ages = {one.group: one.oldest or goal for one in kubelets}
     while True:
-        reach = min([goal, *(furthest(age) for age in ages.values()), *([furthest(fargate)] if fargate else [])])
-        if reach <= current and current < goal:
-            reach = current  # nodes first: the control plane cannot go anywhere before they follow
-        steps = tuple(version_of(minor) for minor in range(current + 1, reach + 1))
+        reach = min([goal, *(furthest_for(age) for age in (*ages.values(), *([fargate] if fargate else [])))])
+        reach = max(reach, now)  # nodes that are too old already follow first, before the control plane goes on
+        way = tuple(str(step) for step in steps(now, reach))
         if reach == goal:
-            return _checked(Course((*legs, Leg(target, steps, tuple(ages), fargate=True))), kubelets)
-        held_back = tuple(name for name, age in ages.items() if furthest(age) < goal and age < reach)
-        if not held_back and not (fargate and fargate < reach):
-            raise InvalidInput(
-                f"The nodes are too old for {target}, and the control plane at {version_of(reach)} gives them nothing "
-                "newer",
-                remedy="Look at the versions of the nodes (kubectl get nodes)",
-            )
-        legs.append(Leg(version_of(reach), steps, held_back, fargate=bool(fargate and furthest(fargate) < goal)))
-        ages |= dict.fromkeys(held_back, reach)
-        fargate = max(fargate, reach) if fargate else 0
-        current = reach
+            return _checked(Course((*legs, Leg(target, way, tuple(ages), fargate=True))), kubelets)
+        behind = tuple(name for name, age in ages.items() if furthest_for(age) < goal)
+        legs.append(Leg(str(reach), way, behind, fargate=bool(fargate and furthest_for(fargate) < goal)))
+        ages |= dict.fromkeys(behind, reach)
+        fargate = max(fargate, reach) if fargate else None
+        now = reach
 
 
 def summary(course: Course, now: str) -> list[str]:
@@ -195,15 +175,14 @@ def summary(course: Course, now: str) -> list[str]:
     return lines
 
 
-def _refuse_left_behind(goal: int, others: Optional[Kubelets]) -> None:
-    if others is None or others.oldest is None or furthest(others.oldest) >= goal:
+def _refuse_left_behind(goal: Version, others: Optional[Kubelets]) -> None:
+    if others is None or others.oldest is None or furthest_for(others.oldest) >= goal:
         return
+    most = furthest_for(others.oldest)
     raise InvalidInput(
-        f"Node {others.group} has kubelet {version_of(others.oldest)}, belongs to no node group of this upgrade, and "
-        f"would be too old for a control plane at {version_of(goal)}: at most {version_of(furthest(others.oldest))} "
-        "works with it",
-        remedy="Name its group in eks_node_groups as well, replace it yourself first, or upgrade to "
-        f"{version_of(furthest(others.oldest))}",
+        f"Node {others.group} has kubelet {others.oldest}, belongs to no node group of this upgrade, and would be too "
+        f"old for a control plane at {goal}: {most} is the newest that works with it",
+        remedy=f"Name its group in eks_node_groups, too, replace it yourself first, or upgrade to {most}",
     )
 
 
@@ -211,12 +190,12 @@ def _checked(course: Course, kubelets: Sequence[Kubelets]) -> Course:
     """Raise InvalidInput for a course that cannot be followed."""
     images = {one.group: one.image for one in kubelets}
     for leg in course.legs[:-1]:
-        fixed = [name for name in leg.groups if images[name] != "recommended"]
+        fixed = [name for name in leg.groups if images[name] != RECOMMENDED]
         if fixed:
             raise InvalidInput(
-                f"The nodes of {', '.join(fixed)} are too old for {course.target} and have to be replaced at "
-                f"{leg.version} on the way, once more at {course.target}; the one image of "
-                f"{'its' if len(fixed) == 1 else 'their'} launch template cannot be right both times",
+                f"The nodes of {', '.join(fixed)} are too old for {course.target}: they have to be replaced at "
+                f"{leg.version} on the way, and once more at {course.target}, and the one image that "
+                f"{'it launches' if len(fixed) == 1 else 'they launch'} cannot be right both times",
                 remedy=f"Let it follow with eks_image=recommended, or upgrade in two runs: eks_version={leg.version}, "
                 f"then, with a template for it, eks_version={course.target}",
             )
