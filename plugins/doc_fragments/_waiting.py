@@ -60,7 +60,8 @@ options:
       - Before every change the module makes sure that the lock is still held. While it could not be renewed, because
         the Kubernetes API did not answer, the module waits; when the lock has been lost, the module fails with
         RV(ignore:reason) V(lock_lost) and changes nothing more.
-      - Without it, or with an empty string, no lock is looked at.
+      - Without it the E(EVERGREEN_LEASE) environment variable is used, which an upgrade sets for all its parts. With
+        neither, or with an empty string, no lock is looked at.
     type: path
   established:
     description:

@@ -24,8 +24,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import 
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
 
-#: the playbook has so many legs; EKS has never supported versions that are further apart than two need
-MOST_LEGS = 3
+#: the playbook has so many legs; versions that EKS supports at one time have never been further apart
+MOST_LEGS = 2
 KEEP, RECOMMENDED = "keep", "recommended"
 
 CONTROL_PLANE, ADDONS, BAKE, NODES, FARGATE, VERIFY = PARTS = (

@@ -102,6 +102,12 @@ KINDS: dict[str, Kind] = {
     "processes_changed": Kind(
         "processes of the group are about to be suspended or resumed", ("suspended", "processes")
     ),
+    # the upgrade of a cluster
+    "part_begun": Kind("a part of an upgrade begins, for the first time or again", ("part", "version", "attempt")),
+    "part_ended": Kind("a part of an upgrade is done", ("part", "version", "seconds", "facts"), loud=True),
+    "part_skipped": Kind("a part was done before, and still is so", ("part", "version")),
+    "part_undone": Kind("a part was done before, and is not so any more", ("part", "version", "reason"), loud=True),
+    "bake": Kind("a new control plane stands for a while before the nodes follow", ("seconds",)),
     # waves
     "wave_begun": Kind(
         "a wave begins, or goes on; who is in it may be settled later", ("instances", "size", "surplus")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Protocol
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.drain.escalation import (
@@ -105,7 +105,7 @@ def rollout_of(params: dict[str, Any], call: Call) -> Rollout:
         journal=journal_path(directory, place),
         settings=settings,
         holder=holder,
-        take_hold=_lock(client, call, holder, place, directory, settings),
+        take_hold=lock_of(client, call, holder, place, directory, settings),
         hold=params.get("lease") or "",
         wish=Wish.of(params.get("report")),
     )
@@ -115,6 +115,16 @@ def refuse_unfit(settings: Settings) -> None:
     """Raise InvalidInput for the first setting that cannot be meant."""
     if settings.canary < 0:
         raise InvalidInput(f"canary cannot be {settings.canary}", remedy="Give 0 for none, or a number of instances")
+    refuse_unfit_lock(settings)
+    unknown = sorted(set(settings.suspend_processes) - set(PROCESSES))
+    if unknown:
+        raise InvalidInput(
+            f"suspend_processes names {', '.join(unknown)}", remedy=f"The processes are {', '.join(sorted(PROCESSES))}"
+        )
+
+
+def refuse_unfit_lock(settings: LockSettings) -> None:
+    """Raise InvalidInput where the lock cannot be taken like that."""
     if settings.lock_seconds < 1:
         raise InvalidInput(f"lock_seconds cannot be {settings.lock_seconds:g}", remedy="Give 1 or more; 60 is usual")
     if settings.lock and 0 < settings.lock_wait <= settings.lock_seconds:
@@ -123,19 +133,23 @@ def refuse_unfit(settings: Settings) -> None:
             f"which is {settings.lock_seconds:g}: so long a standstill of a dead run's lock could never be seen",
             remedy=f"Give more than {settings.lock_seconds:g}, or 0 to wait for nobody",
         )
-    unknown = sorted(set(settings.suspend_processes) - set(PROCESSES))
-    if unknown:
-        raise InvalidInput(
-            f"suspend_processes names {', '.join(unknown)}", remedy=f"The processes are {', '.join(sorted(PROCESSES))}"
-        )
 
 
 def _directory(params: dict[str, Any]) -> str:
     return params["state"]["dir"] or default_directory()
 
 
-def _lock(
-    client: KubernetesClient, call: Call, holder: Holder, place: Place, directory: str, settings: Settings
+class LockSettings(Protocol):
+    """How the lock of a cluster is taken. Times are seconds."""
+
+    lock: bool
+    lock_seconds: float
+    lock_wait: float
+    poll_seconds: float
+
+
+def lock_of(
+    client: KubernetesClient, call: Call, holder: Holder, place: Place, directory: str, settings: LockSettings
 ) -> Callable[[], str]:
     """What takes the cluster's lock for this playbook run and answers the hold file, "" where no lock is wanted."""
     if not settings.lock:

@@ -36,6 +36,7 @@ PATIENCE_POLLS = 60
 LOOK_POLLS = 4
 # The same for last words, which must come promptly, whoever answers or not.
 HURRY_POLLS = 3
+LEASE_VARIABLE = "EVERGREEN_LEASE"
 ESTABLISHED_VARIABLE = "EVERGREEN_ESTABLISHED"
 
 Look = TypeVar("Look")
@@ -55,7 +56,7 @@ def waiting_argument_spec(**own: Any) -> dict[str, Any]:
             },
         },
         "quiet": {"type": "bool", "default": False, "fallback": (env_fallback, [QUIET_VARIABLE])},
-        "lease": {"type": "path"},
+        "lease": {"type": "path", "fallback": (env_fallback, [LEASE_VARIABLE])},
         "established": {
             "type": "bool",
             "default": False,

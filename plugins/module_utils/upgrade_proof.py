@@ -1,0 +1,74 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a part of an upgrade that is recorded as done still is so: reality decides, by as few reads as it takes."""
+
+from __future__ import annotations
+
+from ansible_collections.evergreen.eks.plugins.module_utils.aws import AwsError
+from ansible_collections.evergreen.eks.plugins.module_utils.course import (
+    ADDONS,
+    CONTROL_PLANE,
+    FARGATE,
+    NODES,
+    VERIFY,
+    Part,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.api import ask
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import ACTIVE, read_cluster
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import asked_version, kubelets_of
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import list_nodes
+from ansible_collections.evergreen.eks.plugins.module_utils.scene import look
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade import Upgrade
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint import PartRecord
+
+
+def disproof(upgrade: Upgrade, part: Part, record: PartRecord) -> str:
+    """Why the part is not done any more, in words; "" where it is."""
+    checks = {CONTROL_PLANE: _control_plane, ADDONS: _addons, NODES: _nodes, FARGATE: _fargate, VERIFY: _verify}
+    check = checks.get(part.name)
+    return check(upgrade, part, record) if check else ""
+
+
+def _control_plane(upgrade: Upgrade, part: Part, _record: PartRecord) -> str:
+    now = read_cluster(upgrade.aws, upgrade.cluster_name).version
+    return "" if now >= asked_version(part.version) else f"the control plane is at {now}"
+
+
+def _addons(upgrade: Upgrade, part: Part, record: PartRecord) -> str:
+    """Once the control plane has gone on, its add-ons are those of a later part."""
+    if read_cluster(upgrade.aws, upgrade.cluster_name).version > asked_version(part.version):
+        return ""
+    for name, version in sorted((record.facts.get("addons") or {}).items()):
+        try:
+            found = ask(
+                upgrade.aws,
+                "DescribeAddon",
+                f"add-on {name} of cluster {upgrade.cluster_name}",
+                clusterName=upgrade.cluster_name,
+                addonName=name,
+            )["addon"]
+        except AwsError as error:
+            if error.reason != "not_found":
+                raise
+            return f"add-on {name} is not installed any more"
+        if found["addonVersion"] != version or found["status"] != ACTIVE:
+            return f"add-on {name} is {found['status']} at {found['addonVersion']}"
+    return ""
+
+
+def _nodes(upgrade: Upgrade, part: Part, _record: PartRecord) -> str:
+    outdated = [host.instance_id for host in look(upgrade.aws, upgrade.client, part.group).counting if host.outdated]
+    return f"{outdated[0]} is outdated" if outdated else ""
+
+
+def _fargate(upgrade: Upgrade, part: Part, _record: PartRecord) -> str:
+    wanted = asked_version(part.version)
+    old = [one.node for one in kubelets_of(list_nodes(upgrade.client)) if one.fargate and one.version < wanted]
+    return f"{old[0]} is older" if old else ""
+
+
+def _verify(_upgrade: Upgrade, _part: Part, _record: PartRecord) -> str:
+    """What was healthy then may not be so now: the looks themselves are the proof."""
+    return "a cluster is looked at anew"

@@ -1,0 +1,284 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The stages of a cluster's upgrade: it begins, its parts begin and end, it stands a while, it ends."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.evergreen.eks.plugins.module_utils.course import (
+    ADDONS,
+    BAKE,
+    CONTROL_PLANE,
+    FARGATE,
+    NODES,
+    Course,
+    Part,
+    summary,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import read_cluster
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import asked_version
+from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, counted
+from ansible_collections.evergreen.eks.plugins.module_utils.report.leave import shown
+from ansible_collections.evergreen.eks.plugins.module_utils.report.records import FINISHED, Ending
+from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_files import leave_upgrade_report
+from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_records import PARTIAL, stories
+from ansible_collections.evergreen.eks.plugins.module_utils.rollout import elapsed
+from ansible_collections.evergreen.eks.plugins.module_utils.stopping import heed, leftover
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade import (
+    Upgrade,
+    View,
+    taken_up,
+    unfinished_upgrade,
+    view,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint import UpgradeCheckpoint
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_proof import disproof
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
+
+PURPOSE = "upgrade"
+
+
+class NotYet(EvergreenError):
+    """A part cannot be done before another one."""
+
+    default_reason = "not_yet"
+
+
+def begin(upgrade: Upgrade, who_and_how: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the cluster in hand, for the first time or again, and record the course. In check mode only look."""
+    if not upgrade.settings.version:
+        raise InvalidInput("No Kubernetes version is named", remedy="Name it with version (eks_version)")
+    seen = view(upgrade)
+    checkpoint, stale = unfinished_upgrade(upgrade, seen)
+    course = _course(upgrade, checkpoint, seen)
+    resumed = checkpoint is not None
+    if checkpoint is None:
+        checkpoint = _fresh(upgrade, seen, course)
+    if upgrade.call.check_mode:
+        return _begun(upgrade, checkpoint, course, seen, resumed, lease="")
+    lease = upgrade.take_hold()
+    known, stale = unfinished_upgrade(upgrade, seen)  # as it is now that nobody else writes it
+    checkpoint = known or checkpoint
+    checkpoint.course, checkpoint.holder = course, upgrade.holder.label
+    checkpoint.provenance = {name: who_and_how.get(name) or "" for name in ("operator", "awx_job_id")}
+    if stale:
+        upgrade.store.archive(stale)
+    upgrade.store.save(checkpoint)
+    upgrade.call.journal.about(run=checkpoint.run_id)
+    upgrade.call.journal.also(str(upgrade.journal))
+    asked = leftover(upgrade.store)
+    if asked:
+        upgrade.say("stop_cleared", f"the request to stop was for an earlier run ({asked})", request=asked)
+    upgrade.say(
+        "run_begun",
+        f"{'goes on with' if resumed else 'begins'} the upgrade from {checkpoint.was} to {course.target}",
+        resumed=resumed,
+        purpose=PURPOSE,
+        cluster=checkpoint.cluster,
+        target=course.target,
+        operator=who_and_how.get("operator") or "",
+        awx_job_id=who_and_how.get("awx_job_id") or "",
+        command=who_and_how.get("resume_command") or "",
+    )
+    return {"changed": True, **_begun(upgrade, checkpoint, course, seen, resumed, lease)}
+
+
+def part_begun(upgrade: Upgrade, part: Part) -> dict[str, Any]:
+    """Note that a part begins, unless it is finished, and one read proves that it still is so."""
+    if upgrade.call.check_mode:
+        return {"changed": False, "skip": part.name == BAKE, "finished_before": False, "part_began": ""}
+    heed(upgrade.store, part.title)
+    checkpoint = taken_up(upgrade)
+    _refuse_unplanned(checkpoint, part)
+    record = checkpoint.record(part)
+    finished_before = bool(record.finished)
+    if finished_before:
+        why = disproof(upgrade, part, record)
+        if not why:
+            upgrade.say("part_skipped", f"{part.title}: done before, at {record.finished}", **_named(part))
+            return {"changed": False, "skip": True, "finished_before": True, "part_began": record.began}
+        upgrade.say("part_undone", f"{part.title}: done before, but {why}: once more", **_named(part), reason=why)
+    _refuse_out_of_order(upgrade, part)
+    record = upgrade.amend(lambda known: known.begin(part, upgrade.call.clock.timestamp())).record(part)
+    upgrade.say("part_begun", part.title, **_named(part), attempt=record.attempts)
+    return {"changed": True, "skip": False, "finished_before": finished_before, "part_began": record.began}
+
+
+def part_finished(upgrade: Upgrade, part: Part, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Note that a part is done, with what is to be told of it."""
+    if upgrade.call.check_mode:
+        return {"changed": False}
+    now = upgrade.call.clock.timestamp()
+    record = upgrade.amend(lambda known: known.finish(part, now, facts)).record(part)
+    seconds = elapsed(record.began, now)
+    text = f"{part.title}: done in {seconds} s"
+    upgrade.say("part_ended", text, **_named(part), seconds=seconds, facts=record.facts)
+    return {"changed": True}
+
+
+def bake(upgrade: Upgrade, part: Part) -> dict[str, Any]:
+    """Let the new control plane stand for its time before the nodes follow; a killed run's time counts."""
+    seconds, clock = upgrade.settings.bake_seconds, upgrade.call.clock
+    if upgrade.call.check_mode:
+        return {"changed": False}
+    heed(upgrade.store, part.title)
+    checkpoint = taken_up(upgrade)
+    _refuse_unplanned(checkpoint, part)
+    if checkpoint.record(part).finished:
+        return {"changed": False}
+    record = upgrade.amend(lambda known: known.begin(part, clock.timestamp())).record(part)
+    since = checkpoint.control_plane_done(part.version) or record.began
+    left = seconds - elapsed(since, clock.timestamp())
+    if left > 0:
+        upgrade.say("bake", f"the control plane stands for {left:g} s before the nodes follow", seconds=left)
+        end = clock.now() + left
+        wait_until(
+            lambda: heed(upgrade.store, "the nodes"),
+            lambda _seen: clock.now() >= end,
+            clock=clock,
+            deadline=Deadline(clock, 0),
+            interval=min(upgrade.settings.poll_seconds, left),
+        )
+    upgrade.amend(lambda known: known.finish(part, clock.timestamp(), {"seconds": seconds}))
+    return {"changed": True}
+
+
+def end(upgrade: Upgrade, resume_command: str) -> dict[str, Any]:
+    """Close the checkpoint where every part is done; a run of some parts only leaves it open."""
+    if upgrade.call.check_mode:
+        return {"changed": False, "result": {}}
+    checkpoint = taken_up(upgrade)
+    left = checkpoint.open
+    now = upgrade.call.clock.timestamp()
+    place = upgrade.store.place
+    if not left:
+        checkpoint.ended = now
+        upgrade.store.save(checkpoint)
+        place = upgrade.store.archive(checkpoint.run_id)
+        leftover(upgrade.store)
+    result = outcome(checkpoint, now)
+    ending = Ending(outcome=result["outcome"], resume_command=resume_command if left else "")
+    upgrade.say("run_ended", result["summary"], outcome=result["outcome"], seconds=result["seconds"], **_resume(ending))
+    reports = leave_upgrade_report(upgrade.wish, upgrade.journal, checkpoint, ending, upgrade.call, place)
+    if reports:
+        upgrade.say("report_written", shown(reports), reports=reports)
+    places = {"checkpoint": place, "journal": str(upgrade.journal), "reports": reports}
+    return {"changed": True, "result": {**result, **places, "resume_command": ending.resume_command}}
+
+
+def ask_to_stop(upgrade: Upgrade, who_and_how: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave a request for the upgrade that is under way: it ends after the part in hand."""
+    checkpoint = upgrade.store.load()
+    if checkpoint is None or checkpoint.ended:
+        text = f"no upgrade of cluster {upgrade.cluster_name} is unfinished, so there is nothing to stop"
+        return {"changed": False, "request": "", "summary": [text]}
+    before = upgrade.store.stop_request() or ""
+    job = f" in AWX job {who_and_how['awx_job_id']}" if who_and_how.get("awx_job_id") else ""
+    request = before or f"{who_and_how.get('operator') or 'somebody'}{job} at {upgrade.call.clock.timestamp()}"
+    if not before and not upgrade.call.check_mode:
+        upgrade.store.request_stop(request)
+    text = f"the upgrade of cluster {upgrade.cluster_name} is asked to stop after the part in hand ({request})"
+    return {"changed": not before, "request": request, "summary": [text]}
+
+
+def outcome(checkpoint: UpgradeCheckpoint, now: str) -> dict[str, Any]:
+    """What an upgrade has done so far, as data: `upgrade_result` of the role."""
+    left = [part.title for part in checkpoint.open]
+    seconds = elapsed(checkpoint.started, now)
+    name, way = checkpoint.cluster["name"], f"from {checkpoint.was} to {checkpoint.version}"
+    if left:
+        text = f"upgrade of cluster {name} {way}: {counted(len(left), 'part')} left: {', '.join(left)}"
+    else:
+        text = f"cluster {name} is upgraded {way}, in {seconds} s"
+    return {
+        "outcome": PARTIAL if left else FINISHED,
+        "cluster_name": name,
+        "run_id": checkpoint.run_id,
+        "version_before": checkpoint.was,
+        "version": checkpoint.version,
+        "seconds": seconds,
+        "parts": [story.as_dict() for story in stories(checkpoint)],
+        "open": left,
+        "summary": text,
+    }
+
+
+# --- the parts ---------------------------------------------------------------------------------------------------
+
+
+def _course(upgrade: Upgrade, checkpoint: UpgradeCheckpoint | None, seen: View) -> Course:
+    """The recorded course, or a new one. Raises InvalidInput."""
+    if checkpoint is None:
+        return seen.course(upgrade.settings.version)
+    return checkpoint.course.with_groups(list(upgrade.settings.images))
+
+
+def _fresh(upgrade: Upgrade, seen: View, course: Course) -> UpgradeCheckpoint:
+    now = upgrade.call.clock.timestamp()
+    return UpgradeCheckpoint(
+        run_id=f"{now.replace('-', '').replace(':', '').rstrip('Z')}-{secrets.token_hex(3)}",
+        started=now,
+        cluster={
+            "name": upgrade.cluster_name,
+            "uid": seen.uid,
+            "account": upgrade.place.account,
+            "region": upgrade.place.region,
+        },
+        was=str(seen.cluster.version),
+        course=course,
+    )
+
+
+def _begun(
+    upgrade: Upgrade, checkpoint: UpgradeCheckpoint, course: Course, seen: View, resumed: bool, lease: str
+) -> dict[str, Any]:
+    """What the rest of the playbook goes by."""
+    now = str(seen.cluster.version)
+    done = f", {counted(len(checkpoint.done), 'part')} done before" if resumed else ""
+    head = f"Cluster {upgrade.cluster_name} from {checkpoint.was} to {course.target}{done}:"
+    return {
+        "changed": False,
+        "run_id": checkpoint.run_id,
+        "resumed": resumed,
+        "started": checkpoint.started,
+        "version_before": checkpoint.was,
+        "legs": course.as_list(),
+        "parts": [part.key for part in course.parts],
+        "lease": lease,
+        "journal": str(upgrade.journal),
+        "checkpoint": upgrade.store.place,
+        "summary": [head, *summary(course, checkpoint.was if resumed else now)],
+    }
+
+
+def _refuse_unplanned(checkpoint: UpgradeCheckpoint, part: Part) -> None:
+    keys = [known.key for known in checkpoint.course.parts]
+    if part.key not in keys:
+        raise InvalidInput(f"The upgrade has no part '{part.key}'", remedy=f"Its parts are: {', '.join(keys)}")
+
+
+def _refuse_out_of_order(upgrade: Upgrade, part: Part) -> None:
+    """Raise NotYet where the control plane is older than what would follow it: newer nodes do not work with it."""
+    if part.name not in (ADDONS, NODES, FARGATE):
+        return
+    now = read_cluster(upgrade.aws, upgrade.cluster_name).version
+    if now < asked_version(part.version):
+        raise NotYet(
+            f"The control plane of cluster {upgrade.cluster_name} is at {now}; {part.title} can only follow it",
+            remedy=f"Let the part {CONTROL_PLANE} run first (without --tags all parts run in order), or ask for "
+            f"eks_version={now}",
+        )
+
+
+def _named(part: Part) -> dict[str, str]:
+    """A part in an event."""
+    return {"part": part.name, "version": part.version, **({"group": part.group} if part.group else {})}
+
+
+def _resume(ending: Ending) -> dict[str, str]:
+    return {"resume_command": ending.resume_command} if ending.resume_command else {}
