@@ -97,18 +97,19 @@ class Request:
         read_steps(values["drain_on_timeout"], values["drain_escalation"])
         return {f"{ROLE_PREFIX}{variable.name}": values[variable.name] for variable in ROLE_VARIABLES}
 
-    def image_variables(self, asg_name: str) -> dict[str, Any]:
-        """The typed variables of the role C(node_image) for one group, in an upgrade."""
+    def upgrade_variables(self, asg_name: str) -> dict[str, Any]:
+        """The typed variables of one group's part of an upgrade, beside the rollout: C(node_image_*), C(upgrade_*)."""
         values = {**self.common, **self.own.get(asg_name, {})}
         return {
             "node_image_asg_name": asg_name,
             "node_image_image": values["image"],
             **{f"node_image_{name}": values[name] for name in EVERY_ROLE},
+            **{f"upgrade_{name}": self.common[name] for name in (*EVERY_ROLE, *SHARED)},
         }
 
     def cluster_variables(self, asg_names: Sequence[str]) -> dict[str, Any]:
         """The typed variables of the roles that upgrade the cluster around these node groups."""
-        images = [{"name": name, "image": self.image_variables(name)["node_image_image"]} for name in asg_names]
+        images = [{"name": name, "image": self.upgrade_variables(name)["node_image_image"]} for name in asg_names]
         return {
             **{f"{role}_{name}": self.common[name] for role in UPGRADE_ROLES for name in EVERY_ROLE},
             **{f"upgrade_{name}": self.common[name] for name in SHARED},

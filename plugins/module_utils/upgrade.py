@@ -173,7 +173,7 @@ def taken_up(upgrade: Upgrade) -> UpgradeCheckpoint:
         )
     if checkpoint.holder != upgrade.holder.label:
         raise RunInProgress(
-            f"the upgrade of cluster {upgrade.cluster_name} was taken up by another run ({checkpoint.holder}) meanwhile",
+            f"the upgrade of cluster {upgrade.cluster_name} was taken up meanwhile by another run: {checkpoint.holder}",
             remedy="Let that run come to its end",
         )
     upgrade.call.journal.about(run=checkpoint.run_id)
@@ -204,8 +204,8 @@ def unfinished_upgrade(upgrade: Upgrade, seen: View) -> tuple[Optional[UpgradeCh
     if not known.touched(str(seen.cluster.version), seen.updating):
         return None, known.run_id
     raise UpgradeChanged(
-        f"the upgrade of cluster {upgrade.cluster_name} to {known.version}, begun {known.started} (run {known.run_id}), "
-        f"is not finished, and this run is asked for {upgrade.settings.version}",
+        f"the upgrade of cluster {upgrade.cluster_name} to {known.version}, begun {known.started}, is not finished "
+        f"(run {known.run_id}), and this run is asked for {upgrade.settings.version}",
         was=known.version,
         now=upgrade.settings.version,
         open=[part.title for part in known.open],

@@ -14,28 +14,50 @@ from ansible_collections.evergreen.eks.plugins.module_utils.course import ADDONS
 #: facts worth keeping as they are, by the part that they are of
 KEPT = {
     CONTROL_PLANE: ("version_before", "version", "rollback_until", "updates"),
-    NODES: ("reports", "run_id", "journal", "outcome", "image"),
+    NODES: ("reports", "run_id", "journal", "outcome"),
 }
 MOST_LINES = 40
 
 
 def facts_of(part: Part, result: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of a part, from what its role has answered: C(lines) are for people."""
-    facts = {name: result[name] for name in KEPT.get(part.name, ()) if result.get(name)}
+    """The facts of a part, from what its role has answered: C(lines) are for people.
+
+    For node groups that is of two roles, C(rollout) and C(image).
+    """
+    told = result
+    if part.name == NODES:
+        told = result.get("rollout") or {}
+    facts = {name: told[name] for name in KEPT.get(part.name, ()) if told.get(name)}
+    lines = _lines(told.get("summary"))
     if part.name == ADDONS:
-        facts["addons"] = _addon_versions(result)
-    return {**facts, "lines": _lines(result.get("summary"))[:MOST_LINES]}
+        facts["addons"], lines = _addon_versions(result), _addon_lines(result)
+    if part.name == NODES:
+        lines = [*_lines((result.get("image") or {}).get("summary")), *lines]
+    return {**facts, "lines": lines[:MOST_LINES]}
 
 
 def _addon_versions(result: Mapping[str, Any]) -> dict[str, str]:
     """The version of each managed add-on, by name: whether they still have it is what proves the part done."""
+    return {
+        str(one["name"]): str(one["version"]) for one in _addons(result) if one.get("managed") and one.get("version")
+    }
+
+
+def _addon_lines(result: Mapping[str, Any]) -> list[str]:
+    """`vpc-cni v1.19.2-eksbuild.1 -> v1.20.4-eksbuild.2`, one line each."""
+    lines = []
+    for one in _addons(result):
+        before, now = one.get("version_before") or "", one.get("version") or ""
+        way = f"{before} -> {now}" if one.get("changed") and before != now else now or before
+        rest = [way, "" if one.get("managed") else "self-managed", str(one.get("note") or "")]
+        lines.append(f"{one['name']} {', '.join(filter(None, rest))}")
+    return lines
+
+
+def _addons(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     found = result.get("addons")
     entries = found if isinstance(found, list) else []
-    return {
-        str(entry["name"]): str(entry["version"])
-        for entry in entries
-        if isinstance(entry, Mapping) and entry.get("name") and entry.get("version")
-    }
+    return [one for one in entries if isinstance(one, Mapping) and one.get("name")]
 
 
 def _lines(said: Any) -> list[str]:

@@ -250,6 +250,7 @@ def _begun(
         "legs": course.as_list(),
         "parts": [part.key for part in course.parts],
         "lease": lease,
+        "backup_dir": str(upgrade.journal.parent),
         "journal": str(upgrade.journal),
         "checkpoint": upgrade.store.place,
         "summary": [head, *summary(course, checkpoint.was if resumed else now)],

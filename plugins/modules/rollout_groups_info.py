@@ -244,7 +244,7 @@ def answer(request: Request, groups: list[Group], region: str) -> dict[str, Any]
         {
             "name": group.name,
             "host": host_name(group.name),
-            "variables": {**request.role_variables(group.name), **request.image_variables(group.name)},
+            "variables": {**request.role_variables(group.name), **request.upgrade_variables(group.name)},
         }
         for group in taken
     ]

@@ -244,6 +244,10 @@ journal:
   description: The journal of the upgrade.
   returned: stage=begin
   type: str
+backup_dir:
+  description: The folder of the journal, for what is to be kept beside it.
+  returned: stage=begin
+  type: str
 checkpoint:
   description: Where the checkpoint of the upgrade is.
   returned: stage=begin
