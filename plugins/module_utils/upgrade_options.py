@@ -62,6 +62,7 @@ def upgrade_argument_spec() -> dict[str, Any]:
         part_version={"type": "str", "default": ""},
         asg_name={"type": "str", "default": ""},
         result={"type": "dict", "default": {}},
+        difference={"type": "str", "default": ""},
         cause={"type": "str", "default": ""},
         cause_reason={"type": "str", "default": ""},
         failed_task={"type": "str", "default": ""},
@@ -97,7 +98,7 @@ def enter(params: dict[str, Any], call: Call) -> dict[str, Any]:
     if stage == STOP:
         return upgrade_stages.ask_to_stop(upgrade, who_and_how)
     if stage == END:
-        return upgrade_stages.end(upgrade, params["resume_command"] or "")
+        return upgrade_stages.end(upgrade, params["resume_command"] or "", params["difference"])
     if stage == BAKING:
         return upgrade_stages.bake(upgrade, Part(BAKE, _version(params)))
     part = part_of(params)

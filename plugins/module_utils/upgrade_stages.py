@@ -85,7 +85,7 @@ def begin(upgrade: Upgrade, who_and_how: Mapping[str, Any]) -> dict[str, Any]:
         awx_job_id=who_and_how.get("awx_job_id") or "",
         command=who_and_how.get("resume_command") or "",
     )
-    return {"changed": True, **_begun(upgrade, checkpoint, course, seen, resumed, lease)}
+    return {**_begun(upgrade, checkpoint, course, seen, resumed, lease), "changed": True}
 
 
 def part_begun(upgrade: Upgrade, part: Part) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def bake(upgrade: Upgrade, part: Part) -> dict[str, Any]:
     return {"changed": True}
 
 
-def end(upgrade: Upgrade, resume_command: str) -> dict[str, Any]:
+def end(upgrade: Upgrade, resume_command: str, difference: str) -> dict[str, Any]:
     """Close the checkpoint where every part is done; a run of some parts only leaves it open."""
     if upgrade.call.check_mode:
         return {"changed": False, "result": {}}
@@ -164,7 +164,7 @@ def end(upgrade: Upgrade, resume_command: str) -> dict[str, Any]:
     result = outcome(checkpoint, now)
     ending = Ending(outcome=result["outcome"], resume_command=resume_command if left else "")
     upgrade.say("run_ended", result["summary"], outcome=result["outcome"], seconds=result["seconds"], **_resume(ending))
-    reports = leave_upgrade_report(upgrade.wish, upgrade.journal, checkpoint, ending, upgrade.call, place)
+    reports = leave_upgrade_report(upgrade.wish, upgrade.journal, checkpoint, ending, upgrade.call, place, difference)
     if reports:
         upgrade.say("report_written", shown(reports), reports=reports)
     places = {"checkpoint": place, "journal": str(upgrade.journal), "reports": reports}

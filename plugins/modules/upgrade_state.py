@@ -68,6 +68,12 @@ options:
     description: What the part's role has answered, for V(part_finished). What of it is to be told is recorded.
     type: dict
     default: {}
+  difference:
+    description:
+      - How the cluster differs from what it was before, as RV(evergreen.eks.cluster_snapshot#module:text), to stand in
+        the report, for V(end).
+    type: str
+    default: ''
   cause:
     description: Why the run stopped, for V(failed).
     type: str

@@ -31,15 +31,24 @@ WRITERS: Mapping[str, tuple[str, Callable[[UpgradeReport], str]]] = {
 
 
 def leave_upgrade_report(
-    wish: Wish, journal: Path, checkpoint: UpgradeCheckpoint, ending: Ending, call: Call, place: str
+    wish: Wish,
+    journal: Path,
+    checkpoint: UpgradeCheckpoint,
+    ending: Ending,
+    call: Call,
+    place: str,
+    difference: str = "",
 ) -> dict[str, str]:
-    """Write the reports that are wished for; the path of each. What goes wrong is a warning."""
+    """Write the reports that are wished for; the path of each. What goes wrong is a warning.
+
+    C(difference) says how the cluster differs from what it was before, in lines.
+    """
     if not wish.formats:
         return {}
     try:
         now = seconds_of(call.clock.timestamp()) or 0.0
         sources = (f"journal {journal}", f"checkpoint {place}")
-        report = tell_upgrade(checkpoint, _events(journal, checkpoint.run_id), now, ending, sources)
+        report = tell_upgrade(checkpoint, _events(journal, checkpoint.run_id), now, ending, sources, difference)
         return _write(report, wish.folder(journal), wish)
     except Exception as error:  # a mistake in a report must not change how the run ends
         warn(f"The report of the upgrade was not written: {error}")

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import cleaned
+from ansible_collections.evergreen.eks.plugins.module_utils.cleaning import cleaned, without_secrets
 from ansible_collections.evergreen.eks.plugins.module_utils.report import records, words
 from ansible_collections.evergreen.eks.plugins.module_utils.report.events import timestamp_of
 from ansible_collections.evergreen.eks.plugins.module_utils.report.markdown import code, plain, table
@@ -56,6 +56,7 @@ def upgrade_document(report: UpgradeReport) -> dict[str, Any]:
                 }
                 for one in report.attempts
             ],
+            "difference": report.difference.splitlines(),
             "sources": list(report.sources),
         }
     )
@@ -78,6 +79,7 @@ def upgrade_markdown(report: UpgradeReport) -> str:
         "## Parts",
         table(("part", "began", "took", "state"), (_row(part) for part in report.parts)),
         *(_details(part) for part in report.parts if part.lines or part.reports),
+        *_difference(report),
         *_attempts(report),
     ]
     return "\n\n".join(parts) + "\n"
@@ -127,6 +129,12 @@ def _ways_on(report: UpgradeReport) -> list[str]:
     if report.ending.resume_command:
         lines.append(f"- To go on: {code(report.ending.resume_command)}")
     return ["## How to go on", "\n".join(lines)] if lines else []
+
+
+def _difference(report: UpgradeReport) -> list[str]:
+    """As it stands: the lines are aligned for people."""
+    lines = [f"    {without_secrets(line)}" for line in report.difference.splitlines()]
+    return ["## The cluster before and after", "\n".join(lines)] if lines else []
 
 
 def _attempts(report: UpgradeReport) -> list[str]:

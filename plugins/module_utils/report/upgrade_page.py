@@ -29,6 +29,7 @@ def upgrade_page(report: UpgradeReport) -> str:
         _ways_on(report),
         section("Parts", table(["part", "began", "took", "state"], rows), "In the order in which they are done."),
         *(section(part.title, _details(part)) for part in report.parts),
+        section("The cluster before and after", _difference(report)),
         section("Runs", _attempts(report), "Started again, an upgrade goes on where it stopped."),
     ]
     return (
@@ -89,6 +90,10 @@ def _details(part: PartStory) -> str:
     if page:
         items += f'<li><a href="{quote(link(page))}">{text(link(page))}</a></li>'
     return f'<ul class="plain">{items}</ul>' if items else ""
+
+
+def _difference(report: UpgradeReport) -> str:
+    return f"<pre>{text(report.difference.strip())}</pre>" if report.difference.strip() else ""
 
 
 def _attempts(report: UpgradeReport) -> str:

@@ -81,6 +81,7 @@ class UpgradeReport:
     attempts: Sequence[UpgradeAttempt]
     ending: Ending
     sources: Sequence[str] = ()
+    difference: str = ""  # how the cluster differs from what it was before, in lines
 
     @property
     def outcome(self) -> str:
@@ -105,7 +106,12 @@ def stories(checkpoint: UpgradeCheckpoint) -> list[PartStory]:
 
 
 def tell_upgrade(
-    checkpoint: UpgradeCheckpoint, events: Iterable[Event], now: float, ending: Ending, sources: Sequence[str] = ()
+    checkpoint: UpgradeCheckpoint,
+    events: Iterable[Event],
+    now: float,
+    ending: Ending,
+    sources: Sequence[str] = (),
+    difference: str = "",
 ) -> UpgradeReport:
     """The report of this upgrade, ``now`` (seconds since 1970) that its last run ends like that."""
     began = seconds_of(checkpoint.started) or now
@@ -122,6 +128,7 @@ def tell_upgrade(
         attempts=_attempts(events, now, ending),
         ending=ending,
         sources=sources,
+        difference=difference,
     )
 
 
