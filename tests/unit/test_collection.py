@@ -18,6 +18,7 @@ from ansible_collections.evergreen.eks.plugins.plugin_utils.progress_action impo
 REPOSITORY = Path(__file__).resolve().parents[2]
 PLUGINS = "ansible_collections.evergreen.eks.plugins"
 MODULES = sorted(path.stem for path in (REPOSITORY / "plugins" / "modules").glob("*.py"))
+ROLES = sorted(path.parts[-3] for path in (REPOSITORY / "roles").glob("*/meta/argument_specs.yml"))
 FAMILIES = {"aws": "evergreen.eks._aws", "k8s": "evergreen.eks._kubernetes"}
 
 
@@ -52,6 +53,15 @@ def test_the_role_and_the_table_have_the_same_defaults_and_choices(variable: Any
     assert "required" not in option
     if variable.kind == "text":
         assert option.get("choices", []) == list(variable.choices)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_the_defaults_that_it_documents_and_no_others(role: str) -> None:
+    options = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    documented = {name: option["default"] for name, option in options.items() if not option.get("required")}
+
+    assert load(f"roles/{role}/defaults/main.yml") == documented
+    assert all(name.startswith(f"{role}_") for name in options)
 
 
 @pytest.mark.parametrize("module", MODULES)
