@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.evergreen.eks.plugins.module_utils.course import ADDONS, CONTROL_PLANE, NODES, Part
+from ansible_collections.evergreen.eks.plugins.module_utils.course import ADDONS, CONTROL_PLANE, NODES, VERIFY, Part
 
 #: facts worth keeping as they are, by the part that they are of
 KEPT = {
-    CONTROL_PLANE: ("version_before", "version", "rollback_until", "updates"),
+    CONTROL_PLANE: ("version_before", "version", "rollback_until", "rollback_version", "ignored_insights"),
+    VERIFY: ("checks", "numbers"),
     NODES: ("reports", "run_id", "journal", "outcome"),
 }
 MOST_LINES = 40
@@ -29,11 +30,35 @@ def facts_of(part: Part, result: Mapping[str, Any]) -> dict[str, Any]:
         told = result.get("rollout") or {}
     facts = {name: told[name] for name in KEPT.get(part.name, ()) if told.get(name)}
     lines = _lines(told.get("summary"))
+    if part.name == CONTROL_PLANE:
+        lines = _control_plane_lines(result)
+    if part.name == VERIFY:
+        lines = _finding_lines(result)
     if part.name == ADDONS:
         facts["addons"], lines = _addon_versions(result), _addon_lines(result)
     if part.name == NODES:
         lines = [*_lines((result.get("image") or {}).get("summary")), *lines]
     return {**facts, "lines": lines[:MOST_LINES]}
+
+
+def _control_plane_lines(result: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"{step.get('from')} -> {step.get('to')} in {step.get('seconds')} s"
+        f"{', begun before' if step.get('joined') else ''} (update {step.get('update_id')})"
+        for step in _dicts(result.get("steps"))
+    ]
+    if result.get("rollback_until"):
+        lines.append(f"EKS lets it be rolled back to {result.get('rollback_version')} until {result['rollback_until']}")
+    if result.get("ignored_insights"):
+        lines.append(f"insights in error that were passed over: {', '.join(map(str, result['ignored_insights']))}")
+    return lines
+
+
+def _finding_lines(result: Mapping[str, Any]) -> list[str]:
+    """What was found and did not make it fail."""
+    found = [f"{one.get('severity')}: {one.get('message')}" for one in _dicts(result.get("findings"))]
+    passed = [name for name, state in (result.get("checks") or {}).items() if state in ("ok", "warning")]
+    return [*found, f"{len(passed)} checks passed: {', '.join(passed)}"] if passed else found
 
 
 def _addon_versions(result: Mapping[str, Any]) -> dict[str, str]:
@@ -55,9 +80,11 @@ def _addon_lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def _addons(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = result.get("addons")
-    entries = found if isinstance(found, list) else []
-    return [one for one in entries if isinstance(one, Mapping) and one.get("name")]
+    return [one for one in _dicts(result.get("addons")) if one.get("name")]
+
+
+def _dicts(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def _lines(said: Any) -> list[str]:

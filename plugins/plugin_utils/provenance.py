@@ -10,7 +10,7 @@ import getpass
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.variables import ROLE_VARIABLES
@@ -18,6 +18,7 @@ from ansible_collections.evergreen.eks.plugins.plugin_utils.command_line import 
 
 ROLLOUT = "evergreen.eks.rollout"
 RESTORE = "evergreen.eks.restore"
+UPGRADE = "evergreen.eks.upgrade"
 # Where the checkpoint is (`eks_state_<name>`), with the defaults, which need not be named.
 STATE = {
     variable.name.removeprefix("state_"): variable.default
@@ -47,6 +48,16 @@ def resume_command(variables: Mapping[str, Any]) -> str:
     return "relaunch this job" if awx_job_id(variables) else printable_command(sys.argv)
 
 
+def without_tags(words: Iterable[str]) -> Iterator[str]:
+    """A command line of ansible-playbook without the tags that select tasks of a playbook."""
+    pending = iter(words)
+    for word in pending:
+        if word in ("-t", "--tags", "--skip-tags"):
+            next(pending, "")
+        elif not word.startswith(("-t", "--tags=", "--skip-tags=")):
+            yield word
+
+
 def restore_command(variables: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     """What to do to put back what this run took: the restore playbook with the same variables.
 
@@ -55,8 +66,9 @@ def restore_command(variables: Mapping[str, Any], arguments: Mapping[str, Any]) 
     """
     if awx_job_id(variables):
         return f"launch a job of {RESTORE} with the same variables"
-    if ROLLOUT in sys.argv:
-        return printable_command([RESTORE if word == ROLLOUT else word for word in sys.argv])
+    if ROLLOUT in sys.argv or UPGRADE in sys.argv:
+        typed = [RESTORE if word in (ROLLOUT, UPGRADE) else word for word in sys.argv]
+        return printable_command(list(without_tags(typed)))  # restore has no tags: it would do nothing
     state = arguments.get("state") or {}
     named = {
         "cluster_name": arguments.get("cluster_name", "CLUSTER"),

@@ -1,0 +1,240 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an upgrade remembers, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import CheckpointError
+from ansible_collections.evergreen.eks.plugins.module_utils.course import Course, Leg, Part
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import parse_version
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import node_from
+from ansible_collections.evergreen.eks.plugins.module_utils.report.events import Event
+from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Ending
+from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_forms import (
+    upgrade_document,
+    upgrade_json,
+    upgrade_markdown,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_page import upgrade_page
+from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_records import tell_upgrade
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade import sorted_nodes
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint import (
+    PartRecord,
+    UpgradeCheckpoint,
+    read_upgrade,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_facts import facts_of
+
+COURSE = Course((Leg("1.32", ("1.32",), ("istio",), fargate=True),))
+CONTROL_PLANE, ADDONS, NODES = Part("control_plane", "1.32"), Part("addons", "1.32"), Part("nodes", "1.32", "istio")
+START, LATER, END = "2026-11-22T01:00:00Z", "2026-11-22T01:10:00Z", "2026-11-22T01:30:00Z"
+
+
+def checkpoint(**own: Any) -> UpgradeCheckpoint:
+    cluster = {"name": "prod", "uid": "u-1", "account": "123456789012", "region": "eu-central-1"}
+    return UpgradeCheckpoint(
+        **{"run_id": "run-1", "started": START, "cluster": cluster, "was": "1.31", "course": COURSE, **own}
+    )
+
+
+def begun(*parts: Part) -> UpgradeCheckpoint:
+    found = checkpoint()
+    for part in parts:
+        found.begin(part, START)
+    return found
+
+
+def test_it_survives_a_file() -> None:
+    known = begun(CONTROL_PLANE)
+    known.finish(CONTROL_PLANE, LATER, {"lines": ["1.31 -> 1.32"]})
+    assert read_upgrade(known.to_json(), "here") == known
+    assert read_upgrade(known.to_json(indent=None), "here") == known
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "checkpoint_corrupt"),
+        ("[]", "checkpoint_corrupt"),
+        ('{"schema": 1}', "checkpoint_corrupt"),
+        ('{"schema": 2}', "checkpoint_newer"),
+        ('{"schema": 1, "parts": {}, "course": []}', "checkpoint_corrupt"),
+        (json.dumps({"schema": 2, "hosts": {}}), "checkpoint_newer"),
+    ],
+)
+def test_what_is_no_checkpoint_of_an_upgrade_is_refused_with_the_remedy(text: str, reason: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        read_upgrade(text, "/state/cluster.json")
+    assert caught.value.reason == reason
+    assert caught.value.remedy
+
+
+def test_a_part_that_is_begun_again_keeps_its_first_beginning_and_is_open() -> None:
+    known = begun(CONTROL_PLANE)
+    known.finish(CONTROL_PLANE, LATER, {})
+    known.begin(CONTROL_PLANE, END)
+
+    assert known.record(CONTROL_PLANE) == PartRecord(began=START, finished="", attempts=2)
+    assert known.open[0] == CONTROL_PLANE
+
+
+@pytest.mark.parametrize(
+    ("parts", "now", "updating", "touched"),
+    [
+        ((), "1.31", False, False),
+        ((CONTROL_PLANE,), "1.31", False, False),  # it may have been refused, as an unknown version is
+        ((CONTROL_PLANE,), "1.31", True, True),
+        ((CONTROL_PLANE,), "1.32", False, True),
+        ((ADDONS,), "1.31", False, True),
+    ],
+)
+def test_only_an_upgrade_that_can_have_changed_something_keeps_another_one_from_beginning(
+    parts, now, updating, touched
+) -> None:
+    assert begun(*parts).touched(now, updating) is touched
+
+
+def test_the_bake_time_counts_from_when_the_add_ons_were_done() -> None:
+    known = begun(CONTROL_PLANE, ADDONS)
+    known.finish(CONTROL_PLANE, LATER, {})
+    assert known.control_plane_done("1.32") == ""
+    known.finish(ADDONS, END, {})
+    assert known.control_plane_done("1.32") == END
+
+
+# ---- what is kept of the answers
+
+
+@pytest.mark.parametrize(
+    ("part", "result", "facts"),
+    [
+        (
+            CONTROL_PLANE,
+            {
+                "version": "1.32",
+                "version_before": "1.31",
+                "steps": [{"from": "1.31", "to": "1.32", "seconds": 600, "update_id": "u", "joined": False}],
+                "rollback_until": END,
+                "rollback_version": "1.31",
+            },
+            {
+                "version": "1.32",
+                "version_before": "1.31",
+                "rollback_until": END,
+                "rollback_version": "1.31",
+                "lines": ["1.31 -> 1.32 in 600 s (update u)", f"EKS lets it be rolled back to 1.31 until {END}"],
+            },
+        ),
+        (
+            ADDONS,
+            {
+                "addons": [
+                    {"name": "vpc-cni", "managed": True, "changed": True, "version_before": "v1", "version": "v2"},
+                    {"name": "kube-proxy", "managed": False, "version_before": "v1", "version": "v1", "note": "old"},
+                ]
+            },
+            {"addons": {"vpc-cni": "v2"}, "lines": ["vpc-cni v1 -> v2", "kube-proxy v1, self-managed, old"]},
+        ),
+        (
+            NODES,
+            {"rollout": {"summary": "2 instances replaced", "reports": {"html": "/r.html"}}, "image": {}},
+            {"reports": {"html": "/r.html"}, "lines": ["2 instances replaced"]},
+        ),
+        (NODES, {}, {"lines": []}),
+        (
+            Part("verify", "1.32"),
+            {"checks": {"nodes_ready": "ok", "lease": "skipped"}, "findings": []},
+            {"checks": {"nodes_ready": "ok", "lease": "skipped"}, "lines": ["1 checks passed: nodes_ready"]},
+        ),
+    ],
+)
+def test_of_each_answer_what_is_to_be_told_is_kept(part, result, facts) -> None:
+    assert facts_of(part, result) == facts
+
+
+# ---- whose kubelets are how old
+
+
+def node(name: str, version: str, instance: str = "", **labels: str) -> Any:
+    provider = {"providerID": f"aws:///eu-central-1a/{instance}"} if instance else {}
+    return node_from(
+        {
+            "metadata": {"name": name, "uid": name, "resourceVersion": "1", "labels": labels},
+            "spec": provider,
+            "status": {"nodeInfo": {"kubeletVersion": version}},
+        }
+    )
+
+
+def test_the_oldest_kubelet_of_each_group_of_the_others_and_of_fargate_is_found() -> None:
+    from unit.scripted_aws import group_entry, member_entry
+
+    from ansible_collections.evergreen.eks.plugins.module_utils.groups.records import parse_group
+
+    groups = [
+        parse_group(group_entry(member_entry("i-0000000a"), member_entry("i-0000000b"), name="istio"), hooks=None),
+        parse_group(group_entry(name="empty"), hooks=None),
+    ]
+    nodes = [
+        node("a", "v1.31.4-eks-1", "i-0000000a"),
+        node("b", "v1.30.0", "i-0000000b"),
+        node("x", "v1.29.0", "i-0000000f"),
+        node("f", "v1.28.0", **{"eks.amazonaws.com/compute-type": "fargate"}),
+        node("new", ""),
+    ]
+
+    kubelets, others, fargate = sorted_nodes(nodes, groups, {"istio": "recommended"})
+
+    assert [(one.group, one.oldest, one.image) for one in kubelets] == [
+        ("istio", parse_version("1.30"), "recommended"),
+        ("empty", None, "keep"),
+    ]
+    assert (others.group, others.oldest) == ("x", parse_version("1.29"))
+    assert fargate == parse_version("1.28")
+
+
+# ---- the report
+
+
+def report(outcome: str = "failed", cause: str = "<b>no</b>", difference: str = ""):
+    known = begun(CONTROL_PLANE, ADDONS)
+    known.finish(CONTROL_PLANE, LATER, {"lines": ["1.31 -> 1.32 in 600 s"], "reports": {"html": "/s/istio.html"}})
+    events = [
+        Event(1795309200.0, "run_begun", "run-1", {"operator": "ann"}),
+        Event(1795309260.0, "part_begun", "run-1", {}),
+        Event(1795309800.0, "run_begun", "run-1", {"operator": "bob", "awx_job_id": "7"}),
+    ]
+    return tell_upgrade(known, events, 1795311000.0, Ending(outcome, cause, "make it so"), ("journal j",), difference)
+
+
+def test_the_report_tells_parts_runs_and_the_way_on_in_every_form() -> None:
+    document = upgrade_document(report(difference="Nodes: 7 -> 7"))
+
+    assert (document["outcome"], document["cluster"]["name"], document["version"]) == ("failed", "prod", "1.32")
+    assert [part["title"] for part in document["parts"]][:2] == ["control plane at 1.32", "add-ons for 1.32"]
+    assert document["parts"][0]["seconds"] == 600
+    assert [one["outcome"] for one in document["attempts"]] == ["interrupted", "failed"]
+    assert json.loads(upgrade_json(report()))["resume_command"] == "make it so"
+
+    text = upgrade_markdown(report(difference="Nodes: 7 -> 7"))
+    assert "# Upgrade of prod from 1.31 to 1.32: failed" in text
+    assert "| control plane at 1.32 |" in text
+    assert "    Nodes: 7 -> 7" in text
+    assert "bob (AWX job 7)" in text
+
+    page = upgrade_page(report())
+    assert "&lt;b&gt;no&lt;/b&gt;" in page
+    assert "<b>no</b>" not in page
+    assert 'href="istio.html"' in page
+    assert "begun, not finished" in page
+
+
+def test_the_report_of_a_finished_upgrade_says_so_in_one_sentence() -> None:
+    text = upgrade_markdown(report("finished", cause=""))
+    assert "**Upgraded from 1.31 to 1.32 in 30 min" in text
