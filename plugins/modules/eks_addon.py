@@ -254,20 +254,23 @@ update:
 reason:
   description:
     - Why the module failed, as one word.
-    - Before anything was changed V(addon_missing), an add-on that is named is not there; V(addon_unknown), EKS has no
-      version of it for that Kubernetes version; V(version_unknown), there is no such version, it does not go with the
+    - Before anything was changed V(addon_missing), an add-on that is named is not there; V(unknown_addon), EKS has no
+      version of it for that Kubernetes version; V(unknown_version), there is no such version, it does not go with the
       cluster's version, or it would be a step down that nobody asked for; V(version_unreachable), EKS offers no version
       on the way; V(addon_deleting), it is being deleted, or could not be; V(image_foreign), an image that is to be set
       is none of EKS's.
-    - V(update_failed), EKS has ended an update without success; V(update_timeout), an update lasts.
+    - V(update_refused), EKS does not begin an update; V(update_failed), it has ended one without success;
+      V(update_timeout), an update lasts.
     - V(addon_unhealthy), EKS finds the add-on unhealthy; V(pods_timeout), its pods did not come up in time.
     - V(backup_unwritable), a manifest could not be kept, and its image was not set.
-    - V(invalid_input), V(lock_lost) and those of the connections, like V(access_denied) and V(kubernetes_forbidden).
+    - V(cluster_not_found), V(invalid_input), V(lock_lost) and those of the connections, like V(access_denied)
+      and V(kubernetes_forbidden).
   returned: failure
   type: str
   sample: addon_unhealthy
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,9 +287,11 @@ from ansible_collections.evergreen.eks.plugins.module_utils.eks.addon_plan impor
     make_plan,
     read_wishes,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.addon_versions import DEFAULT
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.addon_work import AddonWork, warnings_of
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import read_cluster
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import asked_version
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, kubernetes_argument_spec
-from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes_connection import describe_cluster
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import refuse_negative
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, cluster_folder, default_directory
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import (
@@ -324,13 +329,13 @@ def main() -> None:
 def bring_up(params: dict[str, Any], aws: Aws, call: Call) -> dict[str, Any]:
     """Plan, then do, or foresee in check mode; answers what the module returns."""
     refuse_negative(params, "timeout", "settle_seconds")
-    name, asked = params["cluster_name"], (params["kubernetes_version"] or "").strip()
-    defaults = params["version"] or "default", params["resolve_conflicts"], params["self_managed"]
-    read_wishes(params["addons"], Terms(*defaults, ()))  # refused before anything is asked
-    versions = kubernetes_versions(asked, describe_cluster(aws, name), foresee=call.check_mode)
-    terms = Terms(*defaults, versions)
+    name, asked = params["cluster_name"], params["kubernetes_version"]
+    terms = Terms(params["version"] or DEFAULT, params["resolve_conflicts"], params["self_managed"])
+    wishes, wanted = read_wishes(params["addons"], terms), asked_version(asked) if asked else None
+    versions = kubernetes_versions(wanted, read_cluster(aws, name).version, foresee=call.check_mode)
+    terms = replace(terms, kubernetes=versions)
     client = KubernetesClient.connect(params, aws, call)
-    plan = make_plan(aws, client, name, read_wishes(params["addons"], terms), terms)
+    plan = make_plan(aws, client, name, wishes, terms)
     sets = params["self_managed"] == SET and any(item.workload for item in plan)
     backup_dir = _backup_dir(aws, name, params["backup_dir"]) if sets else Path()
     seconds = params["timeout"], params["settle_seconds"], params["poll_seconds"]

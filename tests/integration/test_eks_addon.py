@@ -245,6 +245,17 @@ def test_an_update_that_eks_fails_stops_what_is_behind_it_and_the_next_run_goes_
     assert updates(world, "vpc-cni") == ["Failed", "Successful"]
 
 
+def test_an_update_that_eks_does_not_begin(world: World) -> None:
+    """The configuration of the add-on has a name that the new version does not know any more."""
+    said = "ConfigurationValue provided in request is not supported"
+    world.faults.add("eks", "^UpdateAddon$", author=TOOL, error=(400, "InvalidParameterException", said))
+    result = bring_up(world, **DNS)
+    assert (result["reason"], result["changed"]) == ("update_refused", False)
+    assert (
+        f"EKS refuses to update coredns v1.11.4-eksbuild.2 -> {DEFAULT_DNS}" in result["msg"] and said in result["msg"]
+    )
+
+
 def test_fields_in_conflict_with_none_and_taken_back_with_overwrite(world: World) -> None:
     change_replicas(world, 2)
     refused = bring_up(world, addons=[{"name": "coredns", "resolve_conflicts": "NONE"}])
@@ -293,10 +304,11 @@ REFUSED = (
     ({"addons": "kube-proxy", "self_managed": "ignore"}, "addon_missing", "passed over with self_managed=ignore"),
     (
         {"addons": ["vpc-cni", {"name": "coredns", "version": "v9.9.9-eksbuild.1"}]},
-        "version_unknown",
+        "unknown_version",
         "There is no version v9.9.9-eksbuild.1 of the add-on coredns for Kubernetes 1.33. Name one of v1.12.1",
     ),
-    ({"kubernetes_version": "1.34", "version": "latest"}, "version_unknown", "but the cluster is at 1.33"),
+    ({"kubernetes_version": "1.34", "version": "latest"}, "unknown_version", "but the cluster is at 1.33"),
+    ({"kubernetes_version": "1.33.2"}, "invalid_input", "'1.33.2' is not a Kubernetes version of EKS"),
 )
 
 

@@ -9,7 +9,6 @@ All of it is known before anything is changed, so that a bad wish changes nothin
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -35,6 +34,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.eks.self_managed imp
     SelfManaged,
     read_self_managed,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import Version
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 
@@ -94,7 +94,7 @@ class Terms:
     version: str
     conflicts: str
     self_managed: str
-    kubernetes: tuple[str, ...]
+    kubernetes: tuple[str, ...] = ()
 
 
 def read_wishes(value: Any, terms: Terms) -> Optional[list[Wish]]:
@@ -150,12 +150,10 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
 
-def kubernetes_versions(asked: str, cluster: Mapping[str, Any], *, foresee: bool) -> tuple[str, ...]:
+def kubernetes_versions(asked: Optional[Version], own: Version, *, foresee: bool) -> tuple[str, ...]:
     """What an add-on has to go with: the version asked for, and, unless that is only foreseen, the cluster's own."""
-    if asked and not re.fullmatch(r"1\.\d+", asked):
-        raise InvalidInput(f"kubernetes_version is {asked}", remedy="Give a version such as 1.33, or leave it out")
-    own = str(cluster["version"])
-    return (own,) if asked in ("", own) else (asked,) if foresee else (asked, own)
+    wanted = [asked or own] if foresee else [asked or own, own]
+    return tuple(dict.fromkeys(map(str, wanted)))
 
 
 def make_plan(
@@ -248,7 +246,7 @@ def chosen(wish: Wish, installed: str, offers: Sequence[Offers]) -> Choice:
             raise AddonVersionError(
                 f"Version {choice.version} of the add-on {wish.name} is for Kubernetes {first.kubernetes}, "
                 f"but the cluster is at {other.kubernetes}",
-                reason="version_unknown",
+                reason="unknown_version",
                 remedy=f"Upgrade the control plane first, or name one of {other.shown()}",
                 addon=wish.name,
             )

@@ -127,7 +127,8 @@ def obstacle(manifest: Mapping[str, Any]) -> str:
     if pod.ready and not pod.leaving:
         return ""
     place = f" on {short_name(pod.node)}" if pod.node else ""
-    reason = "is leaving" if pod.leaving else ", ".join(pod.reasons) or pod.phase
+    stage = "is not Ready" if pod.phase == "Running" else pod.phase
+    reason = "is leaving" if pod.leaving else ", ".join(pod.reasons) or stage
     return f"{pod.namespace}/{pod.name}{place}: {reason}{f' ({pod.message})' if pod.message else ''}"
 
 

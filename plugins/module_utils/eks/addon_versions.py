@@ -29,7 +29,7 @@ VersionKey = tuple[int, int, int, bool, tuple[int, ...], int]
 
 
 class AddonVersionError(EvergreenError):
-    """A version that cannot be had; `reason` is version_unknown, version_unreachable or addon_unknown."""
+    """A version that cannot be had; `reason` is unknown_version, version_unreachable or unknown_addon."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ class Choice:
 
 
 def read_offers(aws: Aws, addon: str, kubernetes: str) -> Offers:
-    """Ask EKS. Raises AddonVersionError (addon_unknown) where it offers nothing for that Kubernetes version."""
+    """Ask EKS. Raises AddonVersionError (unknown_addon) where it offers nothing for that Kubernetes version."""
     subject = f"the EKS add-on {addon}"
     found = ask_all(aws, "DescribeAddonVersions", subject, "addons", addonName=addon, kubernetesVersion=kubernetes)
     offers = offers_from(addon, kubernetes, found)
     if not offers.versions:
         raise AddonVersionError(
             f"EKS has no version of the add-on {addon} for Kubernetes {kubernetes}",
-            reason="addon_unknown",
+            reason="unknown_addon",
             remedy="Check its name; leave it out until its publisher supports that version",
             addon=addon,
         )
@@ -132,14 +132,14 @@ def choose(offers: Offers, asked: str, installed: str) -> Choice:
     """The version that the add-on is to have.
 
     `default` and `latest` never step down: a newer version that goes with this Kubernetes version stays.
-    Raises AddonVersionError (version_unknown).
+    Raises AddonVersionError (unknown_version).
     """
     if asked not in (DEFAULT, LATEST):
         if asked in {offer.version for offer in offers.versions}:
             return Choice(asked)
         raise AddonVersionError(
             f"There is no version {asked} of the add-on {offers.addon} for Kubernetes {offers.kubernetes}",
-            reason="version_unknown",
+            reason="unknown_version",
             remedy=f"Name one of {offers.shown()}, or default, or latest",
             addon=offers.addon,
         )
@@ -151,7 +151,7 @@ def choose(offers: Offers, asked: str, installed: str) -> Choice:
     raise AddonVersionError(
         f"The add-on {offers.addon} is at {installed}, which does not go with Kubernetes {offers.kubernetes}, and is "
         f"newer than {wanted}, its {asked} version there",
-        reason="version_unknown",
+        reason="unknown_version",
         remedy=f"A step down is taken only when it is asked for: name the version, one of {offers.shown()}",
         addon=offers.addon,
     )

@@ -62,6 +62,9 @@ from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import Ku
 from ansible_collections.evergreen.eks.plugins.module_utils.progress import Heartbeat, wait_patiently
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline
 
+# What EKS says to a request that it does not begin: wrong for this add-on, or not now.
+REFUSALS = ("InvalidParameterException", "InvalidRequestException")
+
 
 class AddonUnhealthy(EvergreenError):
     """An add-on is at its version, and does not do well."""
@@ -208,8 +211,7 @@ class AddonWork:
                 update = begin_update(self.aws, self.call, "UpdateAddon", called, **request)
             except AwsError as error:
                 if not may_have_begun(error) or patience.expired():
-                    error.details.setdefault("addon", item.name)
-                    raise
+                    raise refused(called, error) from error
                 heartbeat.trouble(error.message)
                 self.call.clock.sleep(min(self.poll_seconds, patience.remaining()))
                 continue
@@ -436,6 +438,17 @@ class AddonWork:
             seconds=seconds,
             text=f"add-on {outcome.item.name}: {outcome.version} is up after {seconds} s",
         )
+
+
+def refused(called: str, error: AwsError) -> EvergreenError:
+    """What EKS says no to, under a reason of its own; anything else as it is."""
+    if error.code not in REFUSALS:
+        return error
+    return EvergreenError(
+        f"EKS refuses to update {called}: {error.message}",
+        reason="update_refused",
+        remedy="Mend what it names, then run again",
+    )
 
 
 def waiting_for(name: str, status: str, workloads: Sequence[Workload]) -> str:

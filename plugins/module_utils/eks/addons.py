@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.api import ask, ask_all
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import Issue
 
 ACTIVE, CREATING, UPDATING, DELETING = "ACTIVE", "CREATING", "UPDATING", "DELETING"
 # What was asked for last did not come to be; it can be asked for again.
@@ -32,19 +33,6 @@ REMEDIES = {
     "K8sResourceNotFound": "let EKS put back what was deleted: resolve_conflicts OVERWRITE",
     "UnsupportedAddonModification": "take back what was changed by hand: resolve_conflicts OVERWRITE",
 }
-
-
-@dataclass(frozen=True)
-class Issue:
-    """What EKS finds wrong with an add-on, in its own words."""
-
-    code: str
-    message: str
-    resources: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        where = f" [{', '.join(self.resources)}]" if self.resources else ""
-        return f"{self.code}: {' '.join(self.message.split())}{where}"
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Issue:
 
     def __str__(self) -> str:
         where = f" [{', '.join(self.resources)}]" if self.resources else ""
-        return f"{self.code}: {self.message.strip()}{where}"
+        return f"{self.code}: {' '.join(self.message.split())}{where}"
 
     @property
     def forbids_update(self) -> bool:

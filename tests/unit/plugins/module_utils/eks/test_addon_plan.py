@@ -20,8 +20,10 @@ from ansible_collections.evergreen.eks.plugins.module_utils.eks.addon_plan impor
     read_wishes,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.addon_versions import Offer, Offers
-from ansible_collections.evergreen.eks.plugins.module_utils.eks.addons import Addon, Issue
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.addons import Addon
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import Issue
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.self_managed import KINDS, SelfManaged, from_manifest
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import Version
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput
 
 TERMS = Terms("default", "PRESERVE", "report", ("1.33",))
@@ -87,19 +89,15 @@ def test_the_network_comes_first() -> None:
 @pytest.mark.parametrize(
     ("asked", "foresee", "versions"),
     [
-        ("", False, ("1.32",)),
-        ("1.32", False, ("1.32",)),
-        ("1.33", False, ("1.33", "1.32")),
-        ("1.33", True, ("1.33",)),
+        (None, False, ("1.32",)),
+        (None, True, ("1.32",)),
+        (Version(1, 32), False, ("1.32",)),
+        (Version(1, 33), False, ("1.33", "1.32")),
+        (Version(1, 33), True, ("1.33",)),
     ],
 )
-def test_what_versions_have_to_go_with(asked: str, foresee: bool, versions: tuple[str, ...]) -> None:
-    assert kubernetes_versions(asked, {"version": "1.32"}, foresee=foresee) == versions
-
-
-def test_a_kubernetes_version_that_is_none() -> None:
-    with pytest.raises(InvalidInput, match="kubernetes_version is v1.33"):
-        kubernetes_versions("v1.33", {"version": "1.32"}, foresee=False)
+def test_what_versions_have_to_go_with(asked: Version | None, foresee: bool, versions: tuple[str, ...]) -> None:
+    assert kubernetes_versions(asked, Version(1, 32), foresee=foresee) == versions
 
 
 def test_a_managed_addon_and_its_step() -> None:

@@ -104,7 +104,7 @@ def test_a_version_that_cannot_be_had(asked: str, installed: str, message: str) 
     with pytest.raises(AddonVersionError) as caught:
         choose(CNI, asked, installed)
     assert message in str(caught.value) and "one of v1.21.1-eksbuild.1, v1.20.4-eksbuild.2" in str(caught.value)
-    assert caught.value.reason == "version_unknown"
+    assert caught.value.reason == "unknown_version"
 
 
 @pytest.mark.parametrize(

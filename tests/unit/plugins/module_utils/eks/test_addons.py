@@ -12,12 +12,12 @@ from unit.scripted_aws import scripted_aws
 
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.addons import (
     Addon,
-    Issue,
     addon_from,
     read_addon,
     remedy_for,
     update_request,
 )
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import Issue
 
 ROLE = "arn:aws:iam::123456789012:role/vpc-cni"
 ARN = "arn:aws:eks:eu-west-1:123456789012:addon/prod/vpc-cni/1"
