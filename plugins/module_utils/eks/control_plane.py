@@ -144,6 +144,7 @@ class ControlPlane:
     def _go(self, cluster: Cluster) -> dict[str, Any]:
         idle = self._attempt_at(cluster.version)
         while True:
+            self._catch_up(cluster)
             move = next_move(cluster, self._running(cluster), self._wish.version)
             if move.kind == decisions.DONE:
                 return self._outcome(cluster)
@@ -167,6 +168,16 @@ class ControlPlane:
         if cluster.status == ACTIVE and self._attempt is None:
             return None
         return running_update(self._aws, cluster.name)
+
+    def _catch_up(self, cluster: Cluster) -> None:
+        """A step that was done before it was known that it had begun: the answer to its request was lost."""
+        attempt = self._attempt
+        if attempt is None or cluster.version < attempt.to:
+            return
+        updates = islice(updates_of(self._aws, cluster.name), LOOKED_AT)
+        update = next((one for one in updates if one.successful and one.version == str(attempt.to)), None)
+        self._steps.append(Step(attempt.to.later(-1), attempt.to, update, forced=attempt.forced))
+        self._attempt = None
 
     def _begin(self, cluster: Cluster, to: Version) -> None:
         """Ask for the step, once nothing forbids it, and wait for it. Where EKS is still busy, or its answer was lost,

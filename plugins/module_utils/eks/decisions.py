@@ -67,14 +67,13 @@ def next_move(cluster: Cluster, running: Update | None, wanted: Version) -> Move
             remedy="Wait until it is ACTIVE, or mend it, then run again",
         )
     if running and running.kind == VERSION_ROLLBACK:
-        back_to = running.params.get("Version", "an older version")
         raise Refused(
-            f"Somebody is rolling EKS cluster {cluster.name} back to {back_to} since {running.created} "
+            f"Somebody is rolling EKS cluster {cluster.name} back to {running.version} since {running.created} "
             f"(update {running.id})",
             reason="rolling_back",
             remedy="Find out why before it is upgraded again",
         )
-    to = parse_version(running.params.get("Version", "")) if running and running.kind == VERSION_UPDATE else None
+    to = parse_version(running.version) if running else None
     if max(cluster.version, to or cluster.version) > wanted:
         goes = f", and is on its way to {to} since {running.created}" if running and to else ""
         raise Refused(
@@ -176,10 +175,9 @@ def wants_fresh(insights: Sequence[Insight], now: datetime, max_age: float, sinc
 def rollback_until(updates: Iterable[Update], present: Version, now: datetime) -> str:
     """Until when EKS lets the latest upgrade be rolled back, as far as that can be told from when it began (EKS counts
     from its end, some minutes later); "" where it does not."""
-    kinds = (VERSION_UPDATE, VERSION_ROLLBACK)
-    changes = sorted((one for one in updates if one.kind in kinds and one.successful), key=lambda one: one.created)
+    changes = sorted((one for one in updates if one.version and one.successful), key=lambda one: one.created)
     began = parse_timestamp(changes[-1].created) if changes else None
-    if began is None or changes[-1].kind != VERSION_UPDATE or changes[-1].params.get("Version") != str(present):
+    if began is None or changes[-1].kind != VERSION_UPDATE or changes[-1].version != str(present):
         return ""
     until = began + timedelta(days=ROLLBACK_DAYS)
     return timestamp_of(until) if until > now else ""

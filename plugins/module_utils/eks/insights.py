@@ -253,5 +253,5 @@ def refresh_insights(aws: Aws, call: Call, cluster: str, *, timeout: float, poll
 
 def is_over(seen: Refresh, before: Refresh) -> bool:
     """Whether the look is over, and is not the one of before that EKS may still show for a moment."""
-    is_the_old_one = before.status in (COMPLETED, FAILED) and seen.began and seen.began == before.began
+    is_the_old_one = before.status in (COMPLETED, FAILED) and bool(seen.began) and seen.began == before.began
     return seen.status in (COMPLETED, FAILED) and not is_the_old_one

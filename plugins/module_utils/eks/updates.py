@@ -76,6 +76,11 @@ class Update:
         return self.status == SUCCESSFUL
 
     @property
+    def version(self) -> str:
+        """The Kubernetes version that it brings a control plane to, up or back; "" for an update of another kind."""
+        return self.params.get("Version", "") if self.kind in (VERSION_UPDATE, VERSION_ROLLBACK) else ""
+
+    @property
     def record(self) -> dict[str, Any]:
         """As a module answers it."""
         return {
