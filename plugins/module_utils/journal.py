@@ -108,6 +108,13 @@ KINDS: dict[str, Kind] = {
     "part_skipped": Kind("a part was done before, and still is so", ("part", "version")),
     "part_undone": Kind("a part was done before, and is not so any more", ("part", "version", "reason"), loud=True),
     "bake": Kind("a new control plane stands for a while before the nodes follow", ("seconds",)),
+    # images and restarts
+    "template_version": Kind(
+        "a launch template is about to get a version with another image", ("template", "source", "image")
+    ),
+    "template_followed": Kind(
+        "a group, or its template's default version, is about to move to this version", ("template", "version")
+    ),
     # waves
     "wave_begun": Kind(
         "a wave begins, or goes on; who is in it may be settled later", ("instances", "size", "surplus")

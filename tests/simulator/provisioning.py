@@ -49,9 +49,9 @@ class Provisioner:
             self._auto_scaling_group(group)
 
     def new_image(self) -> str:
-        """A new machine image is published; returns its id."""
-        number = len(self.images) + 1
-        image = self._cloud.create_image(f"amazon-eks-node-{self.scenario.version}-v{number}")
+        """A new Amazon Linux 2023 is published for the scenario's version; returns the image's id."""
+        name = f"amazon-eks-node-al2023-x86_64-standard-{self.scenario.version}-v{len(self.images) + 1}"
+        image = self._cloud.create_image(name)
         self._cloud.publish_eks_image(self.scenario.version, image)
         self.images.append(image)
         return image

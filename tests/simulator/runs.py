@@ -163,25 +163,44 @@ def run_module(
 
     It is the process that ``ansible-playbook`` would start, without what it costs to start that: two seconds.
     """
+    process = start_module(environment, name, arguments, check=check, diff=diff)
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        kill_group(process)
+        raise
+    try:
+        result: dict[str, Any] = json.loads(stdout)
+    except ValueError:
+        said = stdout + stderr
+        raise AssertionError(f"{name} gave no result (exit code {process.returncode}):\n{said}") from None
+    result.setdefault("failed", process.returncode != 0)
+    return result
+
+
+def start_module(
+    environment: Mapping[str, str],
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    check: bool = False,
+    diff: bool = False,
+) -> subprocess.Popen[str]:
+    """Start one module as a process that already has its options; both streams are captured."""
     namespace, collection, module = name.split(".")
     options = {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}
-    ended = subprocess.run(
-        [sys.executable, "-m", f"ansible_collections.{namespace}.{collection}.plugins.modules.{module}"],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": options}),
-        env={**environment, "PYTHONPATH": str(COLLECTIONS)},
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    try:
-        result: dict[str, Any] = json.loads(ended.stdout)
-    except ValueError:
-        said = ended.stdout + ended.stderr
-        raise AssertionError(f"{name} gave no result (exit code {ended.returncode}):\n{said}") from None
-    result.setdefault("failed", ended.returncode != 0)
-    return result
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as given:
+        json.dump({"ANSIBLE_MODULE_ARGS": options}, given)
+        given.seek(0)
+        return subprocess.Popen(
+            [sys.executable, "-m", f"ansible_collections.{namespace}.{collection}.plugins.modules.{module}"],
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**environment, "PYTHONPATH": str(COLLECTIONS)},
+            cwd=REPOSITORY,
+            text=True,
+        )
 
 
 def run_task(

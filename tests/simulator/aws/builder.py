@@ -77,10 +77,16 @@ class Builder:
     def publish_images(self) -> None:
         """All that AWS publishes for EKS nodes, with the parameters that name them."""
         for one in images.catalogue():
-            image = self.compute.backend.amis[self.create_image(one.name, one.architecture)]
-            image.description, image.owner_id, image.owner_alias = one.description, images.OWNER, "amazon"
-            image.launch_permissions.append({"Group": "all"})
-            self.set_parameter(one.parameter, image.id)
+            image_id = self.create_image(one.name, one.architecture)
+            self.compute.backend.amis[image_id].description = one.description
+            self._publish(image_id, one.parameter)
+
+    def _publish(self, image_id: str, parameter: str) -> None:
+        """From now on it is an image of AWS's own, and the one that this parameter names."""
+        image = self.compute.backend.amis[image_id]
+        image.owner_id, image.owner_alias = images.OWNER, "amazon"
+        image.launch_permissions.append({"Group": "all"})
+        self.set_parameter(parameter, image_id)
 
     def image(self, image_id: str) -> images.Image:
         """What an AMI makes of the machines that start from it."""
@@ -119,7 +125,7 @@ class Builder:
     def publish_eks_image(self, version: str, image_id: str) -> str:
         """AWS's recommended image for EKS nodes of that version; returns the parameter that names it."""
         name = EKS_IMAGE_PARAMETER.format(version=version)
-        self.set_parameter(name, image_id)
+        self._publish(image_id, name)
         return name
 
     def create_template(

@@ -266,7 +266,8 @@ def _create_launch_template_version(original: Any) -> Any:
 
 
 def _describe_launch_template_versions(original: Any) -> Any:
-    """ResolveAlias shows the image that resolve:ssm: means now; versions that were deleted are gone."""
+    """ResolveAlias shows the image that resolve:ssm: means now; versions that were deleted are gone. Of the filters
+    image-id is known, which moto passes over."""
 
     def describe_launch_template_versions(self: Any) -> ActionResult:
         cloud = _cloud(self)
@@ -280,6 +281,8 @@ def _describe_launch_template_versions(original: Any) -> Any:
             if key in deleted and str(key[1]) in map(str, self._get_param("Versions", [])):
                 raise InvalidLaunchTemplateVersionNotFound(str(key[1]), key[0])
         kept = [one for one in found if (one["LaunchTemplateId"], one["VersionNumber"]) not in deleted]
+        images = self._filters_from_querystring().get("image-id")
+        kept = [one for one in kept if not images or one["LaunchTemplateData"].get("ImageId") in images]
         answer.result["LaunchTemplateVersions"] = kept
         if self._get_bool_param("ResolveAlias", False):
             for version in kept:
