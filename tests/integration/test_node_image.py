@@ -74,7 +74,11 @@ def described(world: World, group: str) -> dict[str, Any]:
 class TestFollowing:
     def test_latest_gets_a_new_version_with_nothing_but_the_image_changed(self, world: World) -> None:
         user_data = base64.b64encode(b"apiVersion: node.eks.aws/v1alpha1\nkubelet: v1.31.2\n").decode()
-        world.cloud.new_template_version(world.provisioner.templates["latest"], UserData=user_data, EbsOptimized=True)
+        world.aws()("ec2").create_launch_template_version(
+            LaunchTemplateId=world.provisioner.templates["latest"],
+            SourceVersion="1",
+            LaunchTemplateData={"UserData": user_data, "EbsOptimized": True},
+        )
         before = template(world, "latest", "$Latest")
 
         planned = world.module(
