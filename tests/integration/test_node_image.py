@@ -100,11 +100,11 @@ class TestFollowing:
         assert one["before"]["kubernetes_version"] == "1.31"
         assert "The user data of launch template rehearsal-latest names 1.31" in str(done["warnings"])
 
-        instance = world.snapshot().groups["latest"].instances
+        (old,) = world.snapshot().groups["latest"].instances
         world.actors.set_desired("latest", 2)
         world.wait_until(lambda now: len(now.groups["latest"].instances) == 2, "a second instance")
-        launched = [one for name, one in world.snapshot().groups["latest"].instances.items() if name not in instance]
-        assert [one.image_id for one in launched] == [new]
+        (launched,) = set(world.snapshot().groups["latest"].instances) - {old}
+        assert world.cloud.compute.find(launched).image_id == new
 
     def test_a_number_moves_the_group_and_a_version_that_fits_is_used(self, world: World) -> None:
         new = world.cloud.parameter(NEW)

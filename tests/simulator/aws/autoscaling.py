@@ -17,6 +17,7 @@ from typing import Any
 from moto.autoscaling.models import autoscaling_backends
 from moto.core.exceptions import ServiceException
 from moto.ec2.models.instances import Instance
+from moto.ec2.utils import parse_user_data
 
 from simulator.aws import scaling_rules as rules
 from simulator.aws import scaling_texts as texts
@@ -121,11 +122,12 @@ class AutoScaling:
         spec, override = launch_spec(group)
         version = self.compute.template_version(spec)
         template = version.template
+        user_data = version.data.get("UserData")  # text in a version that was added, moto's own type in the first one
         return LaunchPlan(
             image_id=self.compute.resolve_image(version.image_id),
             instance_type=override.get("InstanceType") or version.instance_type or "m5.large",
             security_groups=version.security_groups,
-            user_data=version.user_data,
+            user_data=parse_user_data(str(user_data)) if user_data else None,
             template=TemplateRef(template.id, template.name, str(version.number)),
             configuration=None,
             weight=int(override.get("WeightedCapacity") or 1),
