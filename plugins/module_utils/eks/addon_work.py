@@ -211,7 +211,7 @@ class AddonWork:
                 update = begin_update(self.aws, self.call, "UpdateAddon", called, **request)
             except AwsError as error:
                 if not may_have_begun(error) or patience.expired():
-                    raise refused(called, error) from error
+                    raise refused(called, error) from None
                 heartbeat.trouble(error.message)
                 self.call.clock.sleep(min(self.poll_seconds, patience.remaining()))
                 continue
@@ -329,39 +329,48 @@ class AddonWork:
         return self.terms.self_managed == SET and bool(item.version)
 
     def _self_managed(self, item: Item, planned: SelfManaged) -> Outcome:
+        outcome = self._look(item, planned)
         if not self._is_set(item):
-            return self._look(item, planned)
-        began, backups = self.call.clock.now(), []
+            return outcome
+        began = self.call.clock.now()
+        try:
+            self._set(item, outcome)
+            self._await_pods(item, outcome)
+        except EvergreenError as error:
+            error.details.setdefault("outcome", outcome)
+            raise
+        if outcome.changed:
+            self._say_ended(outcome, began)
+        return outcome
+
+    def _set(self, item: Item, outcome: Outcome) -> None:
+        """Set its image, step by step, until it is the one that it should have; the last one is not waited for."""
         while True:
             workload = read_self_managed(self.client, item.name)
             if workload is None or not workload.version:
                 raise missing(self.cluster, [item.name], [], self.terms)
             wanted = chosen(item.wish, workload.version, [item.offers]).version
             if workload.image_at(wanted) == workload.found:
-                break
+                return
+            if outcome.changed:
+                self._await_pods(item, outcome)
             version = steps(item.offers, workload.version, wanted)[0]
-            backups.append(str(back_up(workload, self.backup_dir)))
+            file = str(back_up(workload, self.backup_dir))
             self.call.journal.write(
                 "image_set",
                 addon=item.name,
                 was=workload.found,
                 image=workload.image_at(version),
-                backup=backups[-1],
+                backup=file,
                 text=f"{workload.kind.kind} {workload.kind.name}: image {workload.version} -> {version}, "
-                f"the manifest is kept in {backups[-1]}",
+                f"the manifest is kept in {file}",
             )
+            outcome.backups.append(file)
             set_image(self.client, workload, version)
-            self._await_pods(item, workload, backups)
-        outcome = self._look(item, workload, backups=backups)
-        if not backups:
-            self._await_pods(item, workload, backups)
-        else:
-            self._say_ended(outcome, began)
-        return outcome
+            outcome.version, outcome.image = version, workload.image_at(version)
 
-    def _await_pods(self, item: Item, workload: SelfManaged, backups: list[str]) -> None:
+    def _await_pods(self, item: Item, outcome: Outcome) -> None:
         """Until the workload is rolled out."""
-        outcome = self._look(item, workload, backups=backups)
 
         def look() -> list[Workload]:
             return read_workloads(self.client, item.name, item.namespace)
@@ -383,19 +392,17 @@ class AddonWork:
             )
         except WaitTimeout:
             error = self._timed_out(item, outcome)
-            if backups:
-                error.remedy += f"; back again with: kubectl apply -f {backups[-1]}"
-            error.details["outcome"] = outcome
+            if outcome.backups:
+                error.remedy += f"; back again with: kubectl apply -f {outcome.backups[-1]}"
             raise error from None
 
-    def _look(self, item: Item, workload: SelfManaged, *, reached: str = "", backups: Sequence[str] = ()) -> Outcome:
+    def _look(self, item: Item, workload: SelfManaged, *, reached: str = "") -> Outcome:
         """What the module answers of it; `reached`: the version that it would come to."""
         return Outcome(
             item,
             reached or workload.version,
             image=workload.image_at(reached) if reached else workload.found,
             wanted_image=workload.image_at(item.choice.version),
-            backups=list(backups),
         )
 
     # ---- words
