@@ -37,6 +37,14 @@ DNS_ONLY = Scenario(
     version="1.33",
     addons=[Addon("coredns", "v1.11.4-eksbuild.2", configuration={"replicaCount": 1})],
 )
+NOBODYS = Scenario(
+    groups=[NodeGroup("shared", size=2, outdated=False)],
+    version="1.33",
+    addons=[
+        Addon("vpc-cni", "v1.19.2-eksbuild.1", managed=False),
+        Addon("kube-proxy", "v1.31.2-eksbuild.2", managed=False),
+    ],
+)
 DNS = {"addons": "coredns"}
 DEFAULT_DNS = "v1.12.1-eksbuild.2"
 
@@ -137,15 +145,25 @@ def test_all_addons_are_brought_up_and_a_second_time_there_is_nothing_to_do(worl
     ]
 
 
-@pytest.mark.scenario(OLD_ADDONS)
-def test_what_nobody_manages_is_reported_and_left(world: World) -> None:
-    result = bring_up(world, addons="kube-proxy")
-    (proxy,) = result["addons"]
+@pytest.mark.scenario(NOBODYS)
+def test_what_nobody_manages_is_reported_and_left_until_it_is_to_be_set(world: World) -> None:
+    """aws-node by minor versions, each rolled out before the next, and although an answer is lost."""
+    result = bring_up(world)
+    cni, proxy = result["addons"]
+    assert cni["wanted_image"] == f"{REGISTRY}/amazon-k8s-cni:v1.20.4-eksbuild.2"
     assert (proxy["managed"], proxy["changed"], result["changed"]) == (False, False, False)
     assert proxy["image"] == f"{REGISTRY}/eks/kube-proxy:v1.31.2-minimal-eksbuild.2"
     assert proxy["wanted_image"] == f"{REGISTRY}/eks/kube-proxy:v1.33.0-minimal-eksbuild.2"
     assert "which self_managed=set sets" in str(result["warnings"])
     assert requests(world) == []
+
+    world.faults.add("kubernetes", "^PATCH daemonsets$", author=TOOL, reset="after")
+    done = bring_up(world, addons="vpc-cni", self_managed="set", version="latest", backup_dir=str(world.home / "old"))
+    assert not done["failed"], done["msg"]
+    assert image(world, "daemonsets", "aws-node") == f"{REGISTRY}/amazon-k8s-cni:v1.21.1-eksbuild.1"
+    kept = sorted(path.name for path in (world.home / "old").iterdir())
+    assert kept == ["vpc-cni.v1.19.2-eksbuild.1.json", "vpc-cni.v1.20.4-eksbuild.2.json"]
+    assert set(requests(world)) == {("PATCH daemonsets", "kube-system/aws-node")}
 
 
 def test_the_role_says_it_in_a_play_of_its_own(world: World, tmp_path: Path) -> None:
