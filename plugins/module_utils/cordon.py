@@ -202,8 +202,9 @@ class Work:
 def keep_floor(work: Work, nodes: Sequence[Node], floor: ReadyFloor, *, timeout: float, interval: float) -> None:
     """Cordon these Nodes, each only while the group keeps `floor.min_ready` Ready, schedulable members without it.
 
-    Before each cordon that takes a Ready member away the group and its Nodes are read again, and the cordon is bound to
-    the Node as it was read then. Those that take nothing away (not Ready, cordoned already) come first.
+    The group and its Nodes are read again after each cordon that takes a Ready member away, or, where many members are
+    to spare, once half of them are spent (see `allowed`); a cordon is bound to the Node as it was read. Those that take
+    nothing away (not Ready, cordoned already) come first.
     `timeout` seconds bound each wait for a free place, 0 is for ever.
     """
     remaining = {node.name: node for node in nodes}
@@ -314,13 +315,17 @@ def _decisions(work: Work, view: FloorView, remaining: Mapping[str, Node]) -> li
 
 
 def allowed(view: FloorView, changes: Sequence[Change]) -> list[Change]:
-    """What may be sent on this one look: all that takes nothing away from the group, or else one cordon that does."""
+    """What may be sent on this one look: all that takes nothing away from the group, or else some cordons that do.
+
+    Those are half of what the group has to spare: others may take as many away before the next look, and the floor is
+    still kept. So a wave of n costs log n looks at all Nodes, and the last members to spare go one by one.
+    """
     free = [
         change
         for change in changes
         if not change.cordons or (view.cost_of(change.node.instance_id) == 0 and view.slack >= 0)
     ]
-    return free or [change for change in changes if view.allows(change.node.instance_id)][:1]
+    return free or [change for change in changes if view.allows(change.node.instance_id)][: max(1, view.slack // 2)]
 
 
 def foretell(work: Work, remaining: Mapping[str, Node], view: FloorView) -> None:

@@ -10,6 +10,7 @@ first module that takes the lock leaves a process behind, which lives as long as
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import re
 import signal
@@ -180,6 +181,7 @@ class _Unbound(Lifeline):
 
 def _in_the_keeper(lock: Lock, held: Held, path: str, controller: Process, ready) -> None:
     _name_this_process("evergreen-lease")
+    gc.freeze()  # the module's memory stays shared with it, for it is never gone through
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     call = Call(lifeline=_Unbound(controller))
     client = lock.client.after_fork(call, read_timeout=lock.seconds / RENEWALS)

@@ -253,9 +253,12 @@ class Removal:
         return [item for item in ids if sight and item not in self.fates and self._position(item, sight).step == REMOVE]
 
     def _when_allowed(self, remaining: list[str]) -> Sight:
-        """A look young enough to act on, at which the floor lets at least one of them go. Raises WaitTimeout."""
-        age = self._call.clock.now() - self._last.taken_at
-        if self.request.min_ready is None and age < self.request.poll_seconds:
+        """A look young enough to act on, at which the floor lets at least one of them go. Raises WaitTimeout.
+
+        What we remove meanwhile makes a look old at once where it takes a Ready member away, else the time does.
+        """
+        young = self._call.clock.now() - self._last.taken_at < self.request.poll_seconds
+        if young and self._free(self._still(remaining, self._last), self._last):
             return self._last
 
         def may_go_on(sight: Sight) -> bool:
@@ -267,10 +270,12 @@ class Removal:
     def _allowed(self, still: list[str], sight: Sight) -> list[str]:
         """Who may go on this look: all that take no Ready member away from the group, or else one that does."""
         view = self._floor(sight)
-        if view is None:
-            return still
-        free = [item for item in still if view.cost_of(item) == 0 and view.slack >= 0]
-        return free or [item for item in still if view.allows(item)][:1]
+        return self._free(still, sight) or [item for item in still if view and view.allows(item)][:1]
+
+    def _free(self, still: list[str], sight: Sight) -> list[str]:
+        """Those who take no Ready member away from the group; where there is no floor, all of them."""
+        view = self._floor(sight)
+        return [item for item in still if view is None or (view.cost_of(item) == 0 and view.slack >= 0)]
 
     def _take_out(self, batch: list[str], sight: Sight) -> AwsError | None:
         """Prove empty, then send the call that counts, once; answers its error.

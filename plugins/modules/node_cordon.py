@@ -20,7 +20,8 @@ description:
   - There it also stands since when the node is cordoned, so that M(evergreen.eks.node_drain) waits for pods no longer
     than it is asked to, however often it is run.
   - With O(asg_name) and O(min_ready) it cordons only as long as enough Ready, schedulable members of the group remain.
-    The group and its nodes are read again before each cordon; where the floor is reached it waits.
+    The group and its nodes are read again before each cordon, or, where many members are to spare, once half of
+    them are cordoned; where the floor is reached it waits.
 options:
   nodes:
     description: Names of the nodes. A name that does not exist fails before anything is changed, but not to release it.

@@ -11,6 +11,7 @@ its task, so what is imported here is loaded once in a run, and every module of 
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import multiprocessing
@@ -135,6 +136,7 @@ def _work(
     main: Callable[[], None], options: str, environment: Mapping[str, Any], directory: str, answer: Connection
 ) -> None:
     """The fork: a process of its own in everything that a module may touch."""
+    gc.freeze()  # what came with the fork is not gone through: a collection would copy its pages
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # a worker's own way to end is none for us
     code = 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.rollouts import problems, roll, roll_until_killed, variables
+from integration.rollouts import problems, restore, roll, roll_until_killed, variables
 
 from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
 from simulator.world import World
@@ -77,7 +77,7 @@ def test_a_rollout_that_was_killed_and_resumed_is_one_report(world: World) -> No
 
 
 @pytest.mark.scenario(BLOCKED)
-def test_a_rollout_that_fails_leaves_its_report_too(world: World) -> None:
+def test_a_rollout_that_fails_leaves_its_report_too_and_so_does_the_way_back(world: World) -> None:
     run = roll(world, eks_drain_timeout=2)
     assert run.rc != 0
     assert f"report: {reports(world)['.html']}" in run.output
@@ -87,6 +87,14 @@ def test_a_rollout_that_fails_leaves_its_report_too(world: World) -> None:
     assert told["blocked"][0]["budget"].endswith("web")
     assert told["restore_command"].startswith("ansible-playbook evergreen.eks.restore -e ")
     assert "not_drained" in [stage for node in told["nodes"] for stage in _stages(node)]
+    assert_private_and_without_secrets(world)
+
+    back = restore(world)
+    assert back.rc == 0, back.output
+    put_back = document(world)
+    assert (put_back["run"], put_back["outcome"], put_back["replaced"]) == (told["run"], "put_back", 0)
+    assert {node["outcome"] for node in put_back["nodes"] if node["old"]} == {"kept"}
+    assert f"report: {reports(world)['.html']}" in back.output
     assert_private_and_without_secrets(world)
 
 

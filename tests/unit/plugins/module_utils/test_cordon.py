@@ -40,6 +40,11 @@ def test_one_look_allows_one_cordon_that_takes_a_ready_member_away() -> None:
     assert cordons(nodes(), 4, "ab") == []
 
 
+def test_where_many_are_to_spare_one_look_allows_half_of_them() -> None:
+    assert cordons(nodes(), 0, "abcd") == ["a", "b"]
+    assert cordons(nodes(), 1, "abcd") == ["a"]
+
+
 def test_those_that_take_nothing_away_come_first_and_together() -> None:
     these = nodes(c={"ready": "False"}, d={"ready": "Unknown"})
     assert cordons(these, 1, "acd") == ["c", "d"]
