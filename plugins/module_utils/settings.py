@@ -102,7 +102,12 @@ class Request:
         values = {**self.common, **self.own.get(asg_name, {})}
         return {
             "node_image_asg_name": asg_name,
-            "node_image_image": values["image"],
+            **{
+                target: values[variable.name]
+                for variable in UPGRADE_VARIABLES
+                if variable.per_group
+                for target in variable.goes_to
+            },
             **{f"node_image_{name}": values[name] for name in EVERY_ROLE},
             **{f"upgrade_{name}": self.common[name] for name in (*EVERY_ROLE, *SHARED)},
         }
@@ -116,7 +121,7 @@ class Request:
             **{
                 target: self.common[variable.name]
                 for variable in UPGRADE_VARIABLES
-                if variable.name != "image"
+                if not variable.per_group
                 for target in variable.goes_to
             },
             "upgrade_node_groups": images,

@@ -95,6 +95,9 @@ ROLE_VARIABLES = (
 UPGRADE_VARIABLES = (
     Variable("version", "version", "", goes_to=("upgrade_version", "verify_version"), in_role=False),
     Variable("image", "image", "keep", per_group=True, goes_to=("node_image_image",), in_role=False),
+    Variable("image_family", "text", "", per_group=True, goes_to=("node_image_family",), in_role=False),
+    Variable("image_variant", "text", "", per_group=True, goes_to=("node_image_variant",), in_role=False),
+    Variable("image_architecture", "text", "", per_group=True, goes_to=("node_image_architecture",), in_role=False),
     Variable("addons", "addons", "all", goes_to=("addons_addons",), in_role=False),
     Variable(
         "addon_version",
@@ -124,10 +127,26 @@ UPGRADE_VARIABLES = (
     Variable("insight_max_age", "seconds", 86400, goes_to=("control_plane_insight_max_age",), in_role=False),
     Variable("control_plane_timeout", "seconds", 3600, goes_to=("control_plane_timeout",), in_role=False),
     Variable("addon_timeout", "seconds", 1200, goes_to=("addons_timeout",), in_role=False),
+    Variable("addon_settle_seconds", "seconds", 120, goes_to=("addons_settle_seconds",), in_role=False),
     Variable("bake_seconds", "seconds", 0, goes_to=("upgrade_bake_seconds",), in_role=False),
     Variable("fargate_timeout", "seconds", 1200, goes_to=("fargate_timeout",), in_role=False),
+    Variable("fargate_max_parallel", "count", 10, minimum=1, goes_to=("fargate_max_parallel",), in_role=False),
+    Variable(
+        "fargate_budgets",
+        "text",
+        "keep",
+        choices=("keep", "overrule"),
+        goes_to=("fargate_budgets",),
+        in_role=False,
+    ),
+    Variable("fargate_namespaces", "names", (), goes_to=("fargate_namespaces",), in_role=False),
     Variable("verify_sidecars", "sidecars", (), goes_to=("verify_sidecars",), in_role=False),
+    Variable("verify_checks", "names", (), goes_to=("verify_checks",), in_role=False),
     Variable("verify_ignore", "names", (), goes_to=("verify_ignore",), in_role=False),
+    Variable("verify_looks", "count", 2, minimum=1, goes_to=("verify_looks",), in_role=False),
+    Variable("verify_max_restarts", "count", 3, goes_to=("verify_max_restarts",), in_role=False),
+    Variable("verify_settle_seconds", "seconds", 120, goes_to=("verify_settle_seconds",), in_role=False),
+    Variable("verify_timeout", "seconds", 300, goes_to=("verify_timeout",), in_role=False),
 )
 # What every role of an upgrade takes: C(<role>_<name>).
 UPGRADE_ROLES = ("upgrade", "control_plane", "addons", "fargate", "verify")
