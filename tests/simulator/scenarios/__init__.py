@@ -72,7 +72,7 @@ UPGRADE = Scenario(
     groups=[
         NodeGroup("istio", size=2, max_size=3, outdated=False, labels={"role": "ingress"}),
         NodeGroup("shared", size=3, max_size=5, outdated=False),
-        NodeGroup("logging", size=2, max_size=3, outdated=False),
+        NodeGroup("logging", size=2, max_size=3, outdated=False, zones=["eu-central-1a", "eu-central-1b"]),
     ],
     workloads=[
         Deployment("istiod", "istio-system", 2, "istio", Budget(min_available=1)),
