@@ -216,7 +216,7 @@ def test_a_value_that_cannot_be_meant_is_named_with_what_it_may_be(name: str, va
 def test_an_unknown_variable_is_named_with_the_nearest_and_all_known() -> None:
     words = refusal(max_surg="1")
 
-    assert words.startswith("Unknown variable eks_max_surg. Did you mean eks_max_surge? Known are eks_addon_timeout,")
+    assert words.startswith("Unknown variable eks_max_surg. Did you mean eks_max_surge? Known are eks_addon")
 
 
 def test_an_unknown_key_of_a_group_is_named_with_the_group() -> None:
