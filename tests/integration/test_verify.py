@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from integration.permissions import grant_only_what_is_documented
+from integration.permissions import grant_only_what_is_documented, objects_of_limited_rules
 
 from simulator.identities import SOMEBODY, TOOL
 from simulator.scenarios import UPGRADE, Addon, Deployment, NodeGroup, Scenario
@@ -109,6 +109,7 @@ def test_a_snapshot_in_a_config_map(world: World) -> None:
     )
     (kept,) = items
     assert list(kept["binaryData"]) == ["picture.gz"]
+    assert f"kube-system/{kept['metadata']['name']}" in objects_of_limited_rules("configmaps", "configmap")
     answer = verify(world, checkpoints={"store": "configmap"}, checks=["snapshot"])
     assert (answer["healthy"], answer["checks"]["snapshot"], answer["checks"]["marks"]) == (True, "ok", "skipped")
 
@@ -263,6 +264,9 @@ def test_a_missing_right_and_a_missing_template_are_named(world: World) -> None:
     denied = verify(world)
     assert denied["reason"] == "access_denied" and "ec2:DescribeImages" in denied["msg"]
     world.cloud.authorize = lambda _author, _action: True
+    world.kubernetes.authorize = lambda user, _verb, _group, resource, _sub: resource != "leases" or TOOL not in user
+    assert found(verify(world)) == {("lease", "warning", "Lease kube-system/evergreen-eks")}
+    world.kubernetes.authorize = lambda *_all: True
     template = world.aws()("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=["shared"])
     template_id = template["AutoScalingGroups"][0]["LaunchTemplate"]["LaunchTemplateId"]
     world.aws()("ec2").delete_launch_template(LaunchTemplateId=template_id)

@@ -26,8 +26,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.groups import (
     instances_with_tag,
     launch_target,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
-from ansible_collections.evergreen.eks.plugins.module_utils.lease import read_lease
+from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient, KubernetesError
+from ansible_collections.evergreen.eks.plugins.module_utils.lease import FORBIDDEN, Lease, read_lease
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import Node, is_finished, node_from, pod_name
 from ansible_collections.evergreen.eks.plugins.module_utils.picture import lasting_containers, pod_from, take_picture
 from ansible_collections.evergreen.eks.plugins.module_utils.verify.records import (
@@ -172,6 +172,7 @@ def read_scene(
 
     picture = take_picture(client, cluster=cluster_uid, taken=taken, show_pod=show_pod, show_node=show_node)
     attachments, _version = client.list(ATTACHMENTS, keep=attachment_from)
+    lock, hidden = read_lock(client)
     return Scene(
         picture=picture,
         cloud=cloud,
@@ -179,8 +180,19 @@ def read_scene(
         nodes={node.name: nodes[node.name] for node in picture.nodes},
         injections=tuple(injections.values()),
         attachments=tuple(attachments),
-        lease=read_lease(client),
+        lease=lock,
+        lease_hidden=hidden,
     )
+
+
+def read_lock(client: KubernetesClient) -> tuple[Lease | None, bool]:
+    """The Lease of the cluster, and whether it is hidden from us: who works without a lock needs no right to it."""
+    try:
+        return read_lease(client), False
+    except KubernetesError as error:
+        if error.status != FORBIDDEN:
+            raise
+        return None, True
 
 
 def injections_of(pod: Mapping[str, Any], sidecars: Iterable[Sidecar]) -> list[Injection]:

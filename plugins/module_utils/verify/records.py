@@ -152,7 +152,7 @@ class CloudFacts:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that one look saw. `nodes` are by name, with what the picture leaves out."""
+    """All that one look saw. `nodes`: by name, with what the picture leaves out; `lease_hidden`: we may not see it."""
 
     picture: Picture
     cloud: CloudFacts
@@ -160,6 +160,7 @@ class Scene:
     injections: tuple[Injection, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     lease: Lease | None = None
+    lease_hidden: bool = False
 
     @property
     def group_by_instance(self) -> dict[str, NodeGroup]:

@@ -17,7 +17,13 @@ from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import (
 from ansible_collections.evergreen.eks.plugins.module_utils.departure import LEAVING_TAG
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.lease import NAME, NAMESPACE
-from ansible_collections.evergreen.eks.plugins.module_utils.nodes import MARKS, Node, NodeMarks, read_node_marks
+from ansible_collections.evergreen.eks.plugins.module_utils.nodes import (
+    EXCLUDE_FROM_LOAD_BALANCERS,
+    MARKS,
+    Node,
+    NodeMarks,
+    read_node_marks,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.verify.records import (
     ERROR,
     WARNING,
@@ -112,9 +118,15 @@ def protection(scene: Scene, wanted: Wanted) -> Iterator[Finding]:
 
 
 def cordons(scene: Scene, wanted: Wanted) -> Iterator[Finding]:
-    """No node is cordoned by us; one that somebody else has cordoned is told."""
+    """No node is cordoned by us; one that somebody else has cordoned, or taken out of load balancers, is told."""
     del wanted
     for node in scene.nodes.values():
+        if EXCLUDE_FROM_LOAD_BALANCERS in node.labels:
+            message = (
+                f"Node {node.name} gets no traffic from load balancers: it has the label {EXCLUDE_FROM_LOAD_BALANCERS}"
+            )
+            remedy = f"kubectl label node {node.name} {EXCLUDE_FROM_LOAD_BALANCERS}-"
+            yield Finding("cordons", WARNING, f"Node {node.name}", message, remedy)
         if node.unschedulable:
             found = _marks_of(node)
             ours = found is not None and found.cordoned
@@ -130,6 +142,11 @@ def cordons(scene: Scene, wanted: Wanted) -> Iterator[Finding]:
 
 def lease(scene: Scene, wanted: Wanted) -> Iterator[Finding]:
     """The lock of the cluster is free, or held by the run that asks."""
+    name = f"Lease {NAMESPACE}/{NAME}"
+    if scene.lease_hidden:
+        message = "The lock of the cluster cannot be read, so nobody knows whether a run has left it behind"
+        remedy = f"Grant the verb get on leases.coordination.k8s.io {NAME} in {NAMESPACE}, or leave this check out"
+        yield Finding("lease", WARNING, name, message, remedy)
     found = scene.lease
     if found is None or not found.identity or wanted.here is None or found.identity == wanted.here.label:
         return
@@ -138,7 +155,7 @@ def lease(scene: Scene, wanted: Wanted) -> Iterator[Finding]:
     yield Finding(
         "lease",
         ERROR if gone else WARNING,
-        f"Lease {NAMESPACE}/{NAME}",
+        name,
         f"The lock of the cluster is held by {found}, {'whose process has ended' if gone else 'another run'}",
         f"kubectl -n {NAMESPACE} delete lease {NAME}" if gone else "Wait for that run to end",
         passes=not gone,

@@ -109,6 +109,12 @@ def test_a_cordon_of_somebody_else_is_a_warning() -> None:
     assert told(cordons(a_scene(a_ready_node("a", cordoned=True)), WANTED)) == [(WARNING, "Node a")]
 
 
+def test_a_node_that_is_out_of_the_load_balancers_is_a_warning() -> None:
+    label = "node.kubernetes.io/exclude-from-external-load-balancers"
+    found = only(cordons(a_scene(a_ready_node("a"), manifests={"a": {"labels": {label: "true"}}}), WANTED))
+    assert (found.severity, found.object) == (WARNING, "Node a") and "no traffic" in found.message
+
+
 @pytest.mark.parametrize(
     ("suspended", "tag", "expected"),
     [
@@ -162,6 +168,11 @@ def test_the_lock_of_the_cluster(held: str | None, expected: list[tuple[str, boo
     scene = a_scene(lease=None if held is None else a_lease(held))
     found = list(lease(scene, Wanted(NEW, here=HERE)))
     assert [one.severity for one in found] == [severity for severity, _passes in expected]
+
+
+def test_a_lock_that_we_may_not_read_is_a_warning() -> None:
+    found = only(lease(a_scene(lease_hidden=True), Wanted(NEW, here=HERE)))
+    assert found.severity == WARNING and "Grant the verb get" in found.remedy
 
 
 # ---- which checks
