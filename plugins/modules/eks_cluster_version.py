@@ -183,8 +183,8 @@ rollback_version:
   sample: '1.32'
 insights:
   description:
-    - The upgrade insights that did not pass when they were looked at, before each step; those that stopped the upgrade
-      where they did.
+    - The upgrade insights that did not pass when they were looked at, before each step, also those about later versions
+      on the way, of which there is a warning; where some stopped the upgrade, these.
     - In the form of RV(evergreen.eks.eks_insight_info#module:insights), without C(stale).
   returned: success, and for insights in error
   type: list
@@ -227,6 +227,8 @@ reason:
   sample: version_skew
 """
 
+from functools import partial
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
@@ -266,7 +268,7 @@ def main() -> None:
         )
         call = Call.of(module)
         aws = Aws(params, call)
-        end_with(module, ControlPlane(aws, lambda: KubernetesClient.connect(params, aws, call), call, wish).reach())
+        end_with(module, ControlPlane(aws, partial(KubernetesClient.connect, params, aws), call, wish).reach())
 
 
 if __name__ == "__main__":

@@ -28,9 +28,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import 
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.decisions import Refused, next_move
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.insights import (
+    ERROR,
     PASSING,
+    WARNING,
     Insight,
     RefreshFailed,
+    is_ignored,
     list_insights,
     read_insight,
     refresh_insights,
@@ -114,7 +117,7 @@ class Attempt:
 class ControlPlane:
     """The way of one control plane. ``connect`` makes the connection to its Kubernetes API once nodes are looked at."""
 
-    def __init__(self, aws: Aws, connect: Callable[[], KubernetesClient], call: Call, wish: Wish) -> None:
+    def __init__(self, aws: Aws, connect: Callable[[Call], KubernetesClient], call: Call, wish: Wish) -> None:
         self._aws, self._connect, self._call, self._wish = aws, connect, call, wish
         self._subject = f"control plane of {wish.cluster}"
         self._first: Cluster | None = None
@@ -184,7 +187,9 @@ class ControlPlane:
         the next look decides; the deadline of the attempt ends that."""
         if self._attempt is None or self._attempt.to != to:
             self._check_way(cluster)
-            self._attempt = self._attempt_at(to, forced=self._check_insights(to))
+            forced = self._check_insights(to)
+            self._look_ahead(to)
+            self._attempt = self._attempt_at(to, forced=forced)
         attempt = self._attempt
         try:
             update = begin_update(
@@ -274,7 +279,8 @@ class ControlPlane:
 
     @cached_property
     def _client(self) -> KubernetesClient:
-        return self._connect()
+        """After a step, one that was joined, silence is no wrong address: EKS has just replaced the servers."""
+        return self._connect(replace(self._call, established=self._call.established or bool(self._steps)))
 
     def _check_way(self, cluster: Cluster) -> None:
         """Raise Refused where anything forbids the way that is left, all of it: half of it is worse than nothing."""
@@ -302,6 +308,19 @@ class ControlPlane:
             whole = [read_insight(self._aws, wish.cluster, one) for one in stopping]
             raise decisions.insights_refusal(wish.cluster, to, whole)
         return bool(passed_over)
+
+    def _look_ahead(self, to: Version) -> None:
+        """A warning for what EKS has found already about the versions after the next one: it may stop the way there."""
+        wish = self._wish
+        for later in steps(to, wish.version):
+            found = list_insights(self._aws, wish.cluster, version=str(later), statuses=(WARNING, ERROR))
+            new = {
+                one.id: one for one in found if not (one.id in self._insights or is_ignored(one, wish.ignore_insights))
+            }
+            self._insights |= new
+            if new:
+                names = "; ".join(map(str, new.values()))
+                self._warnings.append(f"On the way, insights for Kubernetes {later} may stop it: {names}")
 
     def _look_again(self, to: Version, found: list[Insight]) -> list[Insight]:
         """The insights after a fresh look of EKS. Where it cannot look, or in check mode, they are those that are
@@ -343,6 +362,8 @@ class ControlPlane:
             # EKS has insights for the version after the present one, and for no later one.
             forced = begun_from == cluster.version and self._check_insights(to)
             self._steps.append(Step(begun_from, to, forced=forced))
+        if planned:
+            self._look_ahead(planned[0])
         return self._answer(cluster, self._wish.version)
 
     def _outcome(self, cluster: Cluster) -> dict[str, Any]:

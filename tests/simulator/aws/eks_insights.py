@@ -148,6 +148,10 @@ class Insights:
         self._deprecated.append(api)
         self.look()
 
+    def mend(self, api: DeprecatedApi) -> None:
+        """Nobody asks for it any more, as EKS finds at its next look."""
+        self._deprecated.remove(api)
+
     def age(self, seconds: float) -> None:
         """The last look was so long ago."""
         for insight in self._found.values():
