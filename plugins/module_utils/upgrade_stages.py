@@ -20,7 +20,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.course import (
     Part,
     summary,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import read_cluster
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import offered_versions, read_cluster
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.decisions import check_offered
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import asked_version
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.report.leave import shown
@@ -212,8 +213,11 @@ def outcome(checkpoint: UpgradeCheckpoint, now: str) -> dict[str, Any]:
 
 
 def _course(upgrade: Upgrade, checkpoint: UpgradeCheckpoint | None, seen: View) -> Course:
-    """The recorded course, or a new one. Raises InvalidInput."""
+    """The recorded course, or a new one. Raises InvalidInput, and Refused for a version that EKS does not offer."""
     if checkpoint is None:
+        wanted = asked_version(upgrade.settings.version)
+        if wanted > seen.cluster.version:
+            check_offered(wanted.later(-1), wanted, offered_versions(upgrade.aws))
         return seen.course(upgrade.settings.version)
     return checkpoint.course.with_groups(list(upgrade.settings.images))
 

@@ -31,7 +31,9 @@ def fail(upgrade_of: Callable[[], Upgrade], params: Mapping[str, Any], call: Cal
     upgrade, checkpoint = _found(upgrade_of)
     where = _where(params)
     cause = params["cause"].strip()
-    lines = _progress(checkpoint) if checkpoint else [UNREADABLE]
+    lines = _progress(checkpoint) if checkpoint else []
+    if upgrade is None:
+        lines = [UNREADABLE]
     head = f"the upgrade of cluster {params['cluster_name']} is not finished: it stopped at {where}"
     way = f"{WAY_ON}{params['resume_command'] or 'run it again'}"
     remedy = "" if WAY_ON in cause else way  # what stopped in a node group has said so, and how to go back
@@ -59,12 +61,13 @@ def fail(upgrade_of: Callable[[], Upgrade], params: Mapping[str, Any], call: Cal
 
 
 def _found(upgrade_of: Callable[[], Upgrade]) -> tuple[Optional[Upgrade], Optional[UpgradeCheckpoint]]:
-    """The upgrade as this run has it in hand; nothing of one that another run has, or that nobody can read."""
+    """The upgrade, and its checkpoint where this run has it in hand; None and None where nobody can read it."""
     with suppress(EvergreenError):
         upgrade = upgrade_of()
         checkpoint = upgrade.store.load()
         if checkpoint and not checkpoint.ended and checkpoint.holder == upgrade.holder.label:
             return upgrade, checkpoint
+        return upgrade, None
     return None, None
 
 

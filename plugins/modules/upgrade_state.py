@@ -169,15 +169,15 @@ attributes:
   idempotent:
     support: full
 notes:
-  - "IAM actions: C(eks:DescribeCluster), C(eks:DescribeAddon), C(autoscaling:DescribeAutoScalingGroups), and what
-    proves a finished node group: C(ec2:DescribeInstances), C(ec2:DescribeLaunchTemplateVersions),
-    C(autoscaling:DescribeLaunchConfigurations)."
+  - "IAM actions: C(eks:DescribeCluster), C(eks:DescribeClusterVersions), C(eks:DescribeAddon) and
+    C(autoscaling:DescribeAutoScalingGroups), and what proves a finished node group: C(ec2:DescribeInstances),
+    C(ec2:DescribeLaunchTemplateVersions) and C(autoscaling:DescribeLaunchConfigurations)."
   - With O(settings.lock) needs the RBAC verbs C(get), C(create) and C(update) on leases in the namespace
     C(kube-system); always C(list) on nodes and C(get) on namespaces.
-  - Fails with RV(ignore:reason) V(invalid_input), V(target_changed), V(not_yet), V(stopped), V(locked), V(lock_lost),
-    V(lock_unwritable), V(cluster_not_found), V(checkpoint_conflict), V(checkpoint_corrupt), V(checkpoint_foreign),
-    V(checkpoint_newer), V(checkpoint_unreadable), V(checkpoint_unwritable) or V(unfinished), and V(failed) with that of
-    O(cause_reason).
+  - Fails with RV(ignore:reason) V(invalid_input), V(unknown_version), V(group_not_found), V(target_changed),
+    V(not_yet), V(stopped), V(locked), V(lock_lost), V(lock_unwritable), V(cluster_not_found), V(checkpoint_conflict),
+    V(checkpoint_corrupt), V(checkpoint_foreign), V(checkpoint_newer), V(checkpoint_unreadable),
+    V(checkpoint_unwritable) or V(unfinished), and V(failed) with that of O(cause_reason).
 extends_documentation_fragment:
   - evergreen.eks._attributes
   - evergreen.eks._attributes.progress

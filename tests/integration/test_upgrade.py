@@ -68,7 +68,7 @@ def variables(world: World, **own: Any) -> dict[str, Any]:
 
 def asked(world: World, operation: str, author: str = "evergreen") -> list[Call]:
     """What was asked of AWS by the tool, once it was answered."""
-    return world.record.calls(author=author, operation=f"^{operation}$")
+    return world.record.calls(author=author, operation=operation)
 
 
 def versions_asked(world: World) -> list[str]:
@@ -150,7 +150,7 @@ def test_killed_in_every_part_it_goes_on_and_asks_for_nothing_twice(world: World
     assert "done before" in run.output
     report = report_of(world)
     assert [one["outcome"] for one in report["attempts"]] == ["interrupted"] * 5 + ["finished"]
-    assert world.record.calls(author="evergreen", operation="^CreateLaunchTemplateVersion$")[1:] == []
+    assert world.record.calls(author="evergreen", operation="CreateLaunchTemplateVersion")[1:] == []
 
 
 @pytest.mark.scenario(ONE_OF_EACH, speed=FAST)
@@ -174,12 +174,12 @@ def test_bad_input_is_one_clear_error_that_keeps_nobody_from_the_right_one(world
     assert run.rc == 2
     assert "Kubelet version skew" in run.output
     assert "To go on: " in run.output
-    assert changes(world) == []
+    assert set(changes(world)) <= {"StartInsightsRefresh"}
 
     run = upgrade(world, "--tags", "nodes")
     assert run.rc == 2
     assert "The control plane of cluster evergreen-upgrade is at 1.31; node group shared at 1.32 can only" in run.output
-    assert changes(world) == []
+    assert set(changes(world)) <= {"StartInsightsRefresh"}
 
 
 @pytest.mark.scenario(ONE_OF_EACH, speed=FAST)
