@@ -115,6 +115,10 @@ KINDS: dict[str, Kind] = {
     "template_followed": Kind(
         "a group, or its template's default version, is about to move to this version", ("template", "version")
     ),
+    "restart": Kind("a workload is about to be restarted", ("workload", "pods")),
+    "restarted": Kind("all pods of a restarted workload are new, and Ready", ("workload", "pods", "seconds")),
+    "restart_blocked": Kind("the restart of a workload has not moved for a while", ("workload", "trouble"), loud=True),
+    "not_restarted": Kind("something that should be restarted is left alone", ("workload", "reason"), loud=True),
     # waves
     "wave_begun": Kind(
         "a wave begins, or goes on; who is in it may be settled later", ("instances", "size", "surplus")
