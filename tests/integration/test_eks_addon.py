@@ -222,8 +222,10 @@ def test_killed_at_the_request_it_is_not_asked_for_twice(world: World, arrived: 
 def test_a_lost_request_and_a_lost_answer(world: World, lost: str) -> None:
     world.faults.add("eks", "^UpdateAddon$", author=TOOL, reset=lost)
     world.faults.add("eks", "^Describe", author=TOOL, error=(429, "TooManyRequestsException", "slow down"), times=2)
+    away = world.faults.add("kubernetes", "^GET deployments$", author=TOOL, reset=True, times=3)
     result = bring_up(world, **DNS)
     assert not result["failed"], result
+    assert away.hits == 3, "the endpoint is away for a moment, too"
     assert updates(world, "coredns") == ["Successful"]
 
 
