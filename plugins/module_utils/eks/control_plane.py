@@ -39,6 +39,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.eks.insights import 
     refresh_insights,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.updates import (
+    BUSY,
     Update,
     UpdateFailed,
     UpdateTimeout,
@@ -59,8 +60,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call,
 
 # So many updates are read to find the latest upgrade: an update of EKS is rare.
 LOOKED_AT = 20
-# The codes with which EKS refuses this very request.
-REFUSALS = ("InvalidParameterException", "InvalidRequestException", "InvalidStateException")
+# The codes with which EKS refuses this very request; BUSY is one once there was time enough for what it is busy with.
+REFUSALS = (BUSY, "InvalidParameterException", "InvalidRequestException", "InvalidStateException")
 PLANNED = "Planned"
 
 
@@ -267,8 +268,11 @@ class ControlPlane:
     def _pause(self, attempt: Attempt, error: EvergreenError) -> None:
         """Until the next look; ``error`` is raised once the time is over."""
         if attempt.deadline.expired():
-            raise error
-        attempt.heartbeat.trouble(error.message)
+            raise self._refusal(error, attempt.to)
+        if getattr(error, "transient", False):
+            attempt.heartbeat.trouble(error.message)
+        else:
+            attempt.heartbeat.beat(f"{self._subject}: EKS is still busy there, and is asked again")
         self._call.clock.sleep(min(self._wish.poll_seconds, attempt.deadline.remaining()))
 
     # ---- what forbids it
@@ -337,9 +341,9 @@ class ControlPlane:
             self._warnings.append(f"The insights for Kubernetes {to} {known}. {error.message}.")
             return found
 
-    def _refusal(self, error: AwsError, to: Version) -> EvergreenError:
+    def _refusal(self, error: EvergreenError, to: Version) -> EvergreenError:
         """What EKS says no to, under a reason of its own; anything else as it is."""
-        if error.code not in REFUSALS:
+        if not isinstance(error, AwsError) or error.code not in REFUSALS:
             return error
         return Refused(
             f"EKS refuses to take cluster {self._wish.cluster} to {to}: {error.message}",

@@ -80,13 +80,18 @@ def next_move(cluster: Cluster, running: Update | None, wanted: Version) -> Move
             f"The control plane of EKS cluster {cluster.name} is at {cluster.version} already{goes}; "
             f"it is not taken down to {wanted}",
             reason="downgrade",
-            remedy=f"Ask for {max(cluster.version, to or cluster.version)} or a later version",
+            remedy=f"Ask for {max(cluster.version, to or cluster.version)} or a later version{_in_quotes(wanted)}",
         )
     if running:
         return Move(JOIN, to, running) if to else Move(SIT_OUT, None, running)
     if cluster.version == wanted:
         return Move(DONE)
     return Move(STEP, cluster.version.later(1)) if cluster.status == ACTIVE else Move(WAIT)
+
+
+def _in_quotes(wanted: Version) -> str:
+    """What helps whoever wrote 1.30 as a number, of which YAML makes 1.3."""
+    return f"; {wanted}0 is written '{wanted}0', in quotes" if wanted.minor < 10 else ""
 
 
 # --- what forbids it --------------------------------------------------------------------------------------------------
@@ -97,11 +102,10 @@ def check_offered(present: Version, wanted: Version, offered: Sequence[Version])
     unknown = [version for version in steps(present, wanted) if version not in offered]
     if unknown:
         what = " and ".join(map(str, unknown))
-        written = " (1.30 is written '1.30', in quotes)" if wanted.minor < 10 else ""
         raise Refused(
             f"EKS does not offer Kubernetes {what}",
             reason="unknown_version",
-            remedy=f"It offers {', '.join(map(str, offered)) or 'none'}{written}",
+            remedy=f"It offers {', '.join(map(str, offered)) or 'none'}{_in_quotes(wanted)}",
         )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from botocore.stub import ANY
 from unit.scripted_aws import ScriptedAws, scripted_aws
 
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.control_plane import ControlPlane, Wish
@@ -37,12 +38,21 @@ def expect_update(script: ScriptedAws, update_id: str, status: str, kind: str = 
     script.expect("eks", "describe_update", {"update": update}, name="prod", updateId=update_id)
 
 
-def reach(script: ScriptedAws, timeout: float = 60) -> dict[str, Any]:
-    def no_need(_call: Any) -> Any:
-        raise AssertionError("nobody has to look at nodes for this")
+def no_need(_call: Any) -> Any:
+    raise AssertionError("nobody has to look at nodes for this")
 
-    wish = Wish("prod", Version(1, 32), timeout=timeout, poll_seconds=5)
-    return ControlPlane(script.aws, no_need, script.call, wish).reach()
+
+class NoNodes:
+    """A Kubernetes API without nodes."""
+
+    def list(self, path: str) -> tuple[list[Any], str]:
+        assert path == "/api/v1/nodes"
+        return [], "1"
+
+
+def reach(script: ScriptedAws, timeout: float = 60, connect: Any = no_need) -> dict[str, Any]:
+    wish = Wish("prod", Version(1, 32), insight_max_age=0, timeout=timeout, poll_seconds=5)
+    return ControlPlane(script.aws, connect, script.call, wish).reach()
 
 
 @pytest.mark.parametrize(
@@ -116,3 +126,20 @@ def test_what_was_done_until_it_failed_is_in_the_failure() -> None:
     failure = failed.value.as_failure()
     assert (failure["reason"], failure["changed"]) == ("update_failed", False)
     assert [(step["joined"], step["status"]) for step in failure["steps"]] == [(True, "Failed")]
+
+
+def test_eks_that_stays_busy_has_refused_the_update_in_the_end() -> None:
+    request = {"name": "prod", "version": "1.32", "clientRequestToken": ANY}
+    wanted = {"categories": ["UPGRADE_READINESS"], "kubernetesVersions": ["1.32"]}
+    with scripted_aws() as script:
+        expect_cluster(script, "1.31")
+        script.expect("eks", "describe_cluster_versions", {"clusterVersions": [{"clusterVersion": "1.32"}]})
+        script.expect("eks", "list_insights", {"insights": []}, clusterName="prod", filter=wanted)
+        for look in range(3):
+            if look:
+                expect_cluster(script, "1.31")
+                expect_updates(script)
+            script.fail("eks", "update_cluster_version", "ResourceInUseException", "busy", once=True, **request)
+        with pytest.raises(EvergreenError, match="EKS refuses to take cluster prod to 1.32:.*busy") as refused:
+            reach(script, timeout=10, connect=lambda _call: NoNodes())
+    assert (refused.value.reason, refused.value.details["steps"]) == ("update_refused", [])

@@ -82,6 +82,11 @@ def test_what_is_refused_at_first_sight(there: Cluster, running: Update | None, 
     assert text in str(refused.value)
 
 
+def test_who_wrote_a_version_as_a_number_is_told() -> None:
+    with pytest.raises(Refused, match="Ask for 1.31 or a later version; 1.30 is written '1.30', in quotes"):
+        next_move(cluster(31), None, v(3))
+
+
 # ---- what forbids it
 
 
