@@ -231,13 +231,21 @@ def test_what_may_pass_is_waited_for_and_what_does_not_pass_is_named(world: Worl
     broken = {"template": {"metadata": {"annotations": {"simulator/image-pull-fails": "true"}}}}
     for kind, namespace, name in (("daemonsets", "kube-system", "ebs-csi-node"), ("deployments", "shop", "web")):
         world.client().patch(f"/apis/apps/v1/namespaces/{namespace}/{kind}/{name}", {"spec": broken})
+    attachment = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "VolumeAttachment",
+        "metadata": {"name": "csi-left", "finalizers": ["external-attacher/efs-csi-aws-com"]},
+        "spec": {"attacher": "efs.csi.aws.com", "nodeName": "gone", "source": {"persistentVolumeName": "pv-1"}},
+    }
+    world.client().create("/apis/storage.k8s.io/v1/volumeattachments", attachment)
     answer = verify(world, snapshot=str(path))
     assert answer["reason"] == "unhealthy"
     assert found(answer) == {
+        ("csi_drivers", "error", "VolumeAttachment csi-left"),
         ("csi_drivers", "error", "DaemonSet kube-system/ebs-csi-node"),
         ("snapshot", "error", "Deployment shop/web"),
     }
-    assert "ImagePullBackOff" in answer["msg"] and answer["text"].count("- error, ") == 2
+    assert "ImagePullBackOff" in answer["msg"] and answer["text"].count("- error, ") == 3
 
 
 MANAGED = Scenario(

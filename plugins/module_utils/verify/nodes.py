@@ -58,7 +58,8 @@ def managed_node_groups(scene: Scene, wanted: Wanted) -> Iterator[Finding]:
                 ERROR if meant else WARNING,
                 name,
                 f"{name} has version {group.version or 'unknown'}, {wanted.version} is wanted",
-                f"aws eks update-nodegroup-version --nodegroup-name {group.name}",
+                f"aws eks update-nodegroup-version --cluster-name {scene.cloud.cluster.name} "
+                f"--nodegroup-name {group.name}",
             )
         if group.status != ACTIVE:
             passes = group.status in BUSY

@@ -100,7 +100,7 @@ class Verifier:
         self._watcher = watcher  # of the snapshot
         self._since: dict[str, float] = {}  # when an error that may pass was first seen, by the clock
         self._awaited: set[str] | None = None  # those that have been there since the first look
-        self._told: dict[str, str] = {}
+        self._told: dict[tuple[str, str, str], Finding] = {}
         self._last: Look | None = None
         self.picture: Picture | None = None
 
@@ -157,15 +157,19 @@ class Verifier:
         return Compared(tuple(found), tuple(settling), waiting=bool(open_ones) and not seen.clear_for)
 
     def _tell(self, errors: Sequence[Finding]) -> None:
-        """One line in the journal for each change since the last look; the watcher has told of its own."""
-        now = {finding.key: finding.message for finding in errors if finding.check != SNAPSHOT}
-        for finding in errors:
-            if finding.key in now and finding.key not in self._told:
+        """One line in the journal for each change since the last look; the watcher has told of its own.
+
+        What is wrong with a thing is known by its remedy: the message has numbers in it, which may change all the time.
+        """
+        now = {(one.check, one.object, one.remedy): one for one in errors if one.check != SNAPSHOT}
+        for known, finding in now.items():
+            if known not in self._told:
                 fields = finding.as_data()
                 self._call.journal.write("finding", text=fields.pop("message"), **fields)
-        for key in self._told.keys() - now.keys():
-            check, _colon, name = key.partition(":")
-            self._call.journal.write("finding_over", text=f"over: {self._told[key]}", check=check, object=name)
+        for known in self._told.keys() - now.keys():
+            over = self._told[known]
+            text = f"over: {over.message}"
+            self._call.journal.write("finding_over", text=text, check=over.check, object=over.object)
         self._told = now
 
 

@@ -185,6 +185,15 @@ def test_the_journal_tells_what_came_what_went_and_how_it_ended(tmp_path: Path) 
     )
 
 
+def test_two_things_that_are_wrong_with_one_object_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    group = a_group("shared", "i-a", version=OLD)
+    Watched(a_scene(a_ready_node("a", cordoned=True), groups=(group,)), journal=str(path)).failed()
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    told = [event["text"] for event in events if event["kind"] == "finding"]
+    assert len(told) == 2 and "would launch" in told[0] and "cordoned" in told[1]
+
+
 def test_the_text_is_for_a_ticket() -> None:
     text = Watched(a_scene(a_ready_node("a", cordoned=True)), check=True).passed()["text"]
     assert text.splitlines()[1:] == [
