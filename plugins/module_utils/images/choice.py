@@ -186,9 +186,10 @@ def kind_wanted(template: Template, wish: Wish) -> Kind:
     """The kind of image for this template: the present one, in the variant asked for. Raises ImageRefused."""
     present = template.kind
     if present is None and not wish.family:
-        name = template.image or template.image_text or "no image"
+        unknown = f"{template.image_text}, which EC2 does not know any more" if template.image_text else "no image"
         raise ImageRefused(
-            f"What {template} launches ({name}) is none of the images that AWS publishes for EKS nodes",
+            f"What {template} launches ({template.image or unknown}) is none of the images that AWS publishes for EKS "
+            "nodes",
             reason="image_unknown",
             remedy="Name the image that it is to launch, or the family whose image is to take its place, "
             f"one of {', '.join(FAMILIES)}",
@@ -201,6 +202,11 @@ def kind_wanted(template: Template, wish: Wish) -> Kind:
     variant = wish.variant or (present.variant if present else STANDARD)
     own = template.image.architecture if template.image else ""
     architecture = (present.architecture if present else own) or wish.architecture
+    if not architecture:
+        raise InvalidInput(
+            f"architecture is not set, and the present image of {template} does not tell it",
+            remedy=f"Give one of {', '.join(ARCHITECTURES)}",
+        )
     kind = find_kind(family, variant, architecture)
     if kind is None:
         raise ImageRefused(

@@ -92,35 +92,38 @@ class Choice:
 
 def choose(wish: Wish, scene: Scene) -> Choice:
     """Who is restarted. Raises EvergreenError (workload_not_found) for a named workload that does not exist."""
+    reasons, orphans = _meant(wish, scene)
+    obstacles = {key: _obstacle(scene.workloads[key], wish, scene) for key in reasons}
+    targets = [
+        Target(scene.workloads[key], tuple(why), scene.workloads[key].restarted_since(wish.restarted_at))
+        for key, why in reasons.items()
+        if obstacles[key] is None
+    ]
+    left = [*orphans, *(obstacle for obstacle in obstacles.values() if obstacle)]
+    return Choice(
+        tuple(sorted(targets, key=lambda one: (one.workload.namespace != SYSTEM, *one.workload.key[1:]))),
+        tuple(sorted(left, key=lambda one: (one.reason, one.object))),
+    )
+
+
+def _meant(wish: Wish, scene: Scene) -> tuple[dict[Key, list[str]], list[Left]]:
+    """The workloads that the wish means, each with its reasons; and the pods that belong to none."""
     reasons: dict[Key, list[str]] = {}
-    left: list[Left] = []
+    orphans: dict[str, Left] = {}
     for key in wish.named:
         if key not in scene.workloads:
             raise _not_found(key, scene)
-        reasons.setdefault(key, []).append(NAMED)
-    if wish.selector:
-        for key, workload in scene.workloads.items():
-            if wish.means(workload.namespace) and wish.selector.matches(workload.state.labels):
-                reasons.setdefault(key, []).append(SELECTED)
+        reasons[key] = [NAMED]
+    for key, workload in scene.workloads.items() if wish.selector else ():
+        if wish.means(workload.namespace) and wish.selector.matches(workload.state.labels):
+            reasons.setdefault(key, []).append(SELECTED)
     for pod, why in _pods_meant(wish, scene):
         key = _key_of(pod)
-        if key in scene.workloads:
-            known = reasons.setdefault(key, [])
-            known.extend([why] if why not in known else [])
-        else:
-            left.append(_without_workload(pod, why))
-    targets = []
-    for key, why in reasons.items():
-        workload = scene.workloads[key]
-        obstacle = _obstacle(workload, wish, scene)
-        if obstacle:
-            left.append(obstacle)
-        else:
-            targets.append(Target(workload, tuple(why), workload.restarted_since(wish.restarted_at)))
-    ordered = sorted(
-        targets, key=lambda one: (one.workload.namespace != SYSTEM, *one.workload.key[1:], one.workload.key)
-    )
-    return Choice(tuple(ordered), tuple(sorted(left, key=lambda one: (one.reason, one.object))))
+        if key not in scene.workloads:
+            orphans.setdefault(str(pod), _without_workload(pod, why))
+        elif why not in reasons.setdefault(key, []):
+            reasons[key].append(why)
+    return reasons, list(orphans.values())
 
 
 def is_behind(pod: Pod, wish: Wish, scene: Scene) -> bool:
@@ -141,7 +144,7 @@ def _pods_meant(wish: Wish, scene: Scene) -> Iterable[tuple[Pod, str]]:
         there = wish.on_fargate and pod.state.node in scene.fargate
         if there and (wish.version is None or ours or is_behind(pod, wish, scene)):
             yield pod, FARGATE
-        if pod.asks and (pod.lacks or ours or not wish.missing_sidecars_only):
+        if wish.sidecars and pod.asks and (pod.lacks or ours or not wish.missing_sidecars_only):
             yield pod, SIDECAR
 
 
