@@ -34,6 +34,14 @@ demo: ready ## Watch a rehearsal cluster's nodes being replaced; interrupted, it
 demo-new: ready ## The same with a new rehearsal cluster
 	@$(SIMULATOR) demo-new
 
+.PHONY: demo-upgrade
+demo-upgrade: ready ## Watch a whole rehearsal cluster being upgraded from 1.31 to 1.33; interrupted, it goes on where it stopped
+	@$(SIMULATOR) demo-upgrade
+
+.PHONY: demo-upgrade-new
+demo-upgrade-new: ready ## The same with a new rehearsal cluster
+	@$(SIMULATOR) demo-upgrade-new
+
 .PHONY: demo-stop
 demo-stop: ready ## End the rehearsal world
 	@$(SIMULATOR) demo-stop

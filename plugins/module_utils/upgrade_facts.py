@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.evergreen.eks.plugins.module_utils.course import ADDONS, CONTROL_PLANE, NODES, VERIFY, Part
+from ansible_collections.evergreen.eks.plugins.module_utils.course import (
+    ADDONS,
+    CONTROL_PLANE,
+    FARGATE,
+    NODES,
+    VERIFY,
+    Part,
+)
 
 #: facts worth keeping as they are, by the part that they are of
 KEPT = {
@@ -32,6 +39,8 @@ def facts_of(part: Part, result: Mapping[str, Any]) -> dict[str, Any]:
     lines = _lines(told.get("summary"))
     if part.name == CONTROL_PLANE:
         lines = _control_plane_lines(result)
+    if part.name == FARGATE:
+        lines = _restart_lines(result)
     if part.name == VERIFY:
         lines = _finding_lines(result)
     if part.name == ADDONS:
@@ -52,6 +61,17 @@ def _control_plane_lines(result: Mapping[str, Any]) -> list[str]:
     if result.get("ignored_insights"):
         lines.append(f"insights in error that were passed over: {', '.join(map(str, result['ignored_insights']))}")
     return lines
+
+
+def _restart_lines(result: Mapping[str, Any]) -> list[str]:
+    """`Deployment batch/reports: restarted, 2 of 2 pods Ready`, and what was left alone."""
+    done = [
+        f"{one.get('kind')} {one.get('namespace')}/{one.get('name')}: {one.get('state')}, {one.get('ready')} of "
+        f"{one.get('wanted')} pods Ready"
+        for one in _dicts(result.get("workloads"))
+    ]
+    left = [f"{one.get('object')}: left alone ({one.get('reason')})" for one in _dicts(result.get("left"))]
+    return [*done, *left]
 
 
 def _finding_lines(result: Mapping[str, Any]) -> list[str]:

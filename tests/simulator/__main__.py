@@ -13,7 +13,7 @@ import sys
 
 from simulator import process
 from simulator.crash import crash
-from simulator.demo import SPEED, demo, demo_new
+from simulator.demo import SPEED, demo, demo_new, demo_upgrade, demo_upgrade_new
 from simulator.door import DEEDS, BadRequest
 from simulator.scenarios import SCENARIOS
 from simulator.table import table
@@ -36,7 +36,12 @@ def parser() -> argparse.ArgumentParser:
     act = commands.add_parser("act", help="let somebody else do something")
     act.add_argument("deed", choices=DEEDS)
     act.add_argument("arguments", nargs="*")
-    for name, text in (("demo", "roll the demo cluster, or go on with it"), ("demo-new", "the same from the start")):
+    for name, text in (
+        ("demo", "roll the demo cluster, or go on with it"),
+        ("demo-new", "the same from the start"),
+        ("demo-upgrade", "upgrade a whole cluster, or go on with it"),
+        ("demo-upgrade-new", "the same from the start"),
+    ):
         made = commands.add_parser(name, help=text)
         made.add_argument("arguments", nargs=argparse.REMAINDER, help="more arguments for ansible-playbook")
     commands.add_parser("demo-stop", help="end the world and forget the demo")
@@ -67,10 +72,14 @@ def run(given: argparse.Namespace) -> int:
     """Dispatch."""
     if given.command == "serve":
         return process.serve(given.scenario, given.speed)
-    if given.command == "demo":
-        return demo(*given.arguments)
-    if given.command == "demo-new":
-        return demo_new(*given.arguments)
+    demonstrations = {
+        "demo": demo,
+        "demo-new": demo_new,
+        "demo-upgrade": demo_upgrade,
+        "demo-upgrade-new": demo_upgrade_new,
+    }
+    if given.command in demonstrations:
+        return demonstrations[given.command](*given.arguments)
     if given.command == "crash":
         return crash(given.only, given.every, given.jobs)
     if given.command == "bench":
