@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
+from simulator import crash_upgrade
 from simulator.scenarios import Budget, Deployment, NodeGroup, Scenario
 from simulator.steps import AFTER, BEFORE, MOMENTS, Step
 
@@ -62,7 +63,8 @@ class Case:
     """One crash. As many runs as there are `kills` are killed, one after the other; the next one goes to its end.
 
     `meanwhile` names what happens before that last run (see ``crash_meanwhile``). `select` is its kind of selection.
-    `back`: the first run is given up, and all others are the way back, ``evergreen.eks.restore``.
+    `back`: the first run is given up, and all others are the way back, ``evergreen.eks.restore``. `upgrade`: all runs
+    are ``evergreen.eks.upgrade``.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Case:
     meanwhile: str = ""
     select: str = "outdated"
     back: bool = False
+    upgrade: bool = False  # of the whole cluster
     series: str = ""  # one of a series over the steps of the run that is killed last; it ends where that has no more
 
 
@@ -101,7 +104,7 @@ def every_step_back(every: int = 1) -> Iterator[Case]:
 
 def samples() -> list[Case]:
     """All other kinds of crashes, at steps that are drawn once and for all."""
-    return [*torn(), *lost(), *orphaned(), *machines(), *killed_again(), *disturbed(), *given_up()]
+    return [*torn(), *lost(), *orphaned(), *machines(), *killed_again(), *disturbed(), *given_up(), *upgrades()]
 
 
 def torn() -> list[Case]:
@@ -171,6 +174,15 @@ def given_up() -> list[Case]:
     return [
         Case(f"given-up-{_named(one)}-{_named(other)}", (one, other), meanwhile=deeds[number % 2], back=True)
         for number, (one, other) in enumerate(zip(firsts, seconds, strict=True))
+    ]
+
+
+def upgrades() -> list[Case]:
+    """The upgrade of a whole cluster, killed at each kind of request that changes something."""
+    return [
+        Case(f"upgrade-{name}-{moment}", (Kill(number, moment, kind=step),), crash_upgrade.CLUSTER, upgrade=True)
+        for name, (step, number) in crash_upgrade.STEPS.items()
+        for moment in MOMENTS
     ]
 
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from simulator import crash_upgrade
 from simulator.checks import SCALE_DOWN_DISABLED, Expected, broken_invariants, nothing_changed
 from simulator.crash_cases import BROKEN, HELD, MACHINE, MISSED, PARENT, Case, Kill, Outcome
 from simulator.crash_meanwhile import DEEDS, Shift, checkpoints
@@ -137,8 +138,12 @@ def play(case: Case, folder: Path) -> Outcome:
 def crash(case: Case, world: World, folder: Path, killed: list[Call]) -> list[str]:
     """Kill the runs of a case, let the last one go to its end, and judge; adds to `killed` where each was."""
     select, selected = selection(case, world)
-    keep_by_hand(world, selected)
+    if case.upgrade:
+        select = crash_upgrade.variables()
+    else:
+        keep_by_hand(world, selected)
     runs = Runs(world, folder, {**variables(world), **select})
+    runs.playbook = crash_upgrade.PLAYBOOK if case.upgrade else ROLLOUT
     problems: list[str] = []
     shift = Shift()
     try:
@@ -159,6 +164,8 @@ def crash(case: Case, world: World, folder: Path, killed: list[Call]) -> list[st
                 runs.run()
         if runs.returncode:
             return [*problems, f"the run after it failed: {last_words(runs.output)}"]
+        if case.upgrade:
+            return problems + crash_upgrade.problems(world)
         return problems + judged(case, world, runs, selected, shift)
     finally:
         runs.end()
@@ -240,7 +247,7 @@ def silent_since(world: World, runs: Runs, struck: Call, kill: Kill) -> list[str
 
 def scenario_of(case: Case) -> Scenario:
     """Where a selection does not ask for what is outdated, nothing is: so that only it can have selected."""
-    if case.select == "outdated":
+    if case.select == "outdated" or case.upgrade:
         return case.scenario
     return replace(case.scenario, groups=[replace(group, outdated=False) for group in case.scenario.groups])
 

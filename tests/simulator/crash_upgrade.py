@@ -1,0 +1,126 @@
+# Copyright: Contributors to the evergreen.eks project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Upgrades of a whole cluster in `make crash`: where they are killed, and what must be true in the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from simulator.checks import Expected, broken_invariants
+from simulator.identities import TOOLS
+from simulator.record import Call
+from simulator.scenarios import Addon, Budget, Deployment, FargateProfile, NodeGroup, Scenario
+from simulator.steps import Step
+
+if TYPE_CHECKING:
+    from simulator.world import World
+
+PLAYBOOK = "evergreen.eks.upgrade"
+TARGET = "1.32"
+# One of everything of which an upgrade has parts.
+CLUSTER = Scenario(
+    name="crash-upgrade",
+    cluster="crash-upgrade",
+    version="1.31",
+    groups=[NodeGroup("shared", size=2, max_size=3, outdated=False)],
+    workloads=[
+        Deployment("web", "shop", 2, "shared", Budget(min_available=1)),
+        Deployment("reports", "batch", 1),
+    ],
+    addons=[
+        Addon("vpc-cni", "v1.19.2-eksbuild.1"),
+        Addon("coredns", "v1.11.3-eksbuild.1"),
+        Addon("kube-proxy", "v1.31.2-eksbuild.2", managed=False),
+    ],
+    fargate=[FargateProfile("batch", namespace="batch")],
+)
+# Every kind of request that changes something in an upgrade, and the how manieth of it is the last one before the kill.
+STEPS = {
+    "lease": (Step("kubernetes", "POST leases"), 1),
+    "version": (Step("eks", "UpdateClusterVersion"), 1),
+    "addon": (Step("eks", "UpdateAddon"), 1),
+    "addon2": (Step("eks", "UpdateAddon"), 2),
+    "kube-proxy": (Step("kubernetes", "PATCH daemonsets"), 1),
+    "template": (Step("ec2", "CreateLaunchTemplateVersion"), 1),
+    "tags": (Step("autoscaling", "CreateOrUpdateTags"), 1),
+    "capacity": (Step("autoscaling", "SetDesiredCapacity"), 1),
+    "eviction": (Step("kubernetes", "POST pods/eviction"), 1),
+    "terminate": (Step("autoscaling", "TerminateInstanceInAutoScalingGroup"), 1),
+    "terminate2": (Step("autoscaling", "TerminateInstanceInAutoScalingGroup"), 2),
+    "untag": (Step("autoscaling", "DeleteTags"), 1),
+    "fargate": (Step("kubernetes", "PATCH deployments"), 1),
+}
+
+
+def variables() -> dict[str, Any]:
+    """What is asked for beside what every crash does: all nodes, and a rerun must not take the new ones for them."""
+    return {
+        "eks_version": TARGET,
+        "eks_image": "recommended",
+        "eks_select": "all",
+        "eks_self_managed": "set",
+        "eks_gate_settle_seconds": 1,
+        "eks_addon_settle_seconds": 5,
+        "eks_verify_settle_seconds": 5,
+    }
+
+
+def problems(world: World) -> list[str]:
+    """Everything that is not as it should be, after the last run has come to a good end."""
+    return [*_asked_once(world), *_upgraded(world), *_nodes(world), *_left_behind(world)]
+
+
+def _asked_once(world: World) -> Iterator[str]:
+    """EKS was asked for each thing once, whoever was killed in between; a launch template got one version."""
+    asked = Counter(_subject(call) for call in _done(world, "UpdateClusterVersion", "UpdateAddon"))
+    yield from (f"{what} was asked for {times} times" for what, times in asked.items() if times > 1)
+    made = len(_done(world, "CreateLaunchTemplateVersion"))
+    if made != 1:
+        yield f"{made} versions of the launch template were made"
+
+
+def _upgraded(world: World) -> Iterator[str]:
+    """The control plane, its nodes and its add-ons."""
+    eks = world.aws()("eks")
+    version = eks.describe_cluster(name=CLUSTER.cluster)["cluster"]["version"]
+    if version != TARGET:
+        yield f"the control plane is at {version}"
+    old = sorted(node.name for node in world.snapshot().nodes.values() if node.kubelet != TARGET)
+    if old:
+        yield f"{', '.join(old)} not at {TARGET}"
+    for name in eks.list_addons(clusterName=CLUSTER.cluster)["addons"]:
+        addon = eks.describe_addon(clusterName=CLUSTER.cluster, addonName=name)["addon"]
+        if addon["status"] != "ACTIVE":
+            yield f"add-on {name} is {addon['status']}"
+
+
+def _nodes(world: World) -> list[str]:
+    """The invariants of a rollout; every node of the beginning was selected."""
+    after = world.wait_until(lambda now: not now.pods_not_ready, "every pod is Ready")
+    selected = {name: sorted(group.instances) for name, group in world.beginning.groups.items()}
+    return broken_invariants(world.record, world.beginning, after, Expected(selected=selected, authors=TOOLS))
+
+
+def _left_behind(world: World) -> Iterator[str]:
+    """A checkpoint that was not put aside, of the cluster or of a group."""
+    for path in (world.home / "state").rglob("*.json"):
+        if not path.name.endswith((".done.json", ".report.json")):
+            yield f"the checkpoint {path.name} was left"
+
+
+def _done(world: World, *operations: str) -> list[Call]:
+    """What tools asked for and were given."""
+    return [
+        call
+        for author in TOOLS
+        for operation in operations
+        for call in world.record.calls(author=author, operation=operation)
+        if call.succeeded
+    ]
+
+
+def _subject(call: Call) -> str:
+    return f"{call.operation} {call.params.get('addonName', '')} {call.params.get('version', '')}".strip()
