@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.evergreen.eks.plugins.module_utils.variables import ROLE_VARIABLES
+from ansible_collections.evergreen.eks.plugins.module_utils.variables import (
+    EVERY_ROLE,
+    ROLE_VARIABLES,
+    SHARED,
+    UPGRADE_ROLES,
+    UPGRADE_VARIABLES,
+)
 from ansible_collections.evergreen.eks.plugins.plugin_utils.progress_action import ProgressAction
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -62,6 +68,32 @@ def test_a_role_has_the_defaults_that_it_documents_and_no_others(role: str) -> N
 
     assert load(f"roles/{role}/defaults/main.yml") == documented
     assert all(name.startswith(f"{role}_") for name in options)
+
+
+def given_to(role: str) -> dict[str, Any]:
+    """The variables of a role that the playbooks set from the table, with their defaults."""
+    by_name = {variable.name: variable for variable in (*ROLE_VARIABLES, *UPGRADE_VARIABLES)}
+    shared = [f"{role}_{name}" for name in (*EVERY_ROLE, *(SHARED if role == "upgrade" else ()))]
+    found = {name: by_name[name.removeprefix(f"{role}_")].default for name in shared}
+    own = [(target, one.default) for one in UPGRADE_VARIABLES for target in one.goes_to]
+    return {**found, **{target: default for target, default in own if target.startswith(f"{role}_")}}
+
+
+@pytest.mark.parametrize("role", [*UPGRADE_ROLES, "node_image"])
+def test_what_the_playbook_hands_to_the_roles_of_an_upgrade_is_theirs_with_the_same_defaults(role: str) -> None:
+    options = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    defaults = load(f"roles/{role}/defaults/main.yml")
+    for name, default in given_to(role).items():
+        assert name in options
+        if default is not None:
+            assert defaults.get(name) == (list(default) if isinstance(default, tuple) else default), name
+
+
+@pytest.mark.parametrize("role", [*UPGRADE_ROLES, "node_image"])
+def test_a_role_of_an_upgrade_says_of_each_variable_the_default_that_it_has(role: str) -> None:
+    options = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    said = {name: option["default"] for name, option in options.items() if not option.get("required")}
+    assert said == load(f"roles/{role}/defaults/main.yml")
 
 
 @pytest.mark.parametrize("module", MODULES)
