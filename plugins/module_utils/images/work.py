@@ -232,8 +232,8 @@ def _made(aws: Aws, call: Call, step: Step) -> Step:
         raise EvergreenError(
             f"EC2 has made version {number} of {template}, and does not show it: somebody may have deleted it",
             reason="template_moved",
-            remedy="Check the template's versions. The same request is answered with that version for a day: should it be gone, "
-            "make a version with the image yourself",
+            remedy="Check the template's versions. EC2 answers the same request with that version for a day: should it "
+            "be gone, make a version with the image yourself",
         ) from error
     return replace(step, number=number)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -175,6 +176,16 @@ def test_why_there_is_no_recommended_image(present: Template, wish: Wish, reason
         wanted_text(present, wish)
     assert caught.value.reason == reason
     assert caught.value.remedy
+
+
+def test_an_image_that_ec2_has_forgotten_says_nothing_of_its_architecture() -> None:
+    forgotten = Template("lt-1", "web", "$Latest", 3, {"ImageId": OLD})
+    wish = Wish("recommended", "1.33", family="al2023")
+    with pytest.raises(ImageRefused, match="does not know any more"):
+        wanted_text(forgotten, RECOMMENDED)
+    with pytest.raises(InvalidInput, match="architecture is not set"):
+        wanted_text(forgotten, wish)
+    assert "/arm64/" in wanted_text(forgotten, replace(wish, architecture="arm64"))
 
 
 @pytest.mark.parametrize(
