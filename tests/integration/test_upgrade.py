@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from integration.permissions import grant_only_what_is_documented
 from integration.rollouts import roll_until_killed
 
 from simulator.checks import nothing_changed
@@ -129,6 +130,7 @@ SIDECARS = [{"annotation": "vault.hashicorp.com/agent-inject", "container": "vau
 @pytest.mark.scenario(ONE_OF_EACH, speed=FAST)
 def test_killed_in_every_part_it_goes_on_and_asks_for_nothing_twice(world: World) -> None:
     node = next(iter(world.beginning.groups["shared"].instances))
+    grant_only_what_is_documented(world, upgrade=True)
     own = wanted(eks_select="all")
     roll_until_killed(world, "eks", "^UpdateClusterVersion$", playbook=PLAYBOOK, **own)
     roll_until_killed(world, "eks", "^UpdateAddon$", before=True, playbook=PLAYBOOK, **own)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from unit.fakes import FakeClock
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import read_checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.kubernetes import KubernetesClient
 from ansible_collections.evergreen.eks.plugins.module_utils.store import Place, Store
 from ansible_collections.evergreen.eks.plugins.module_utils.store_configmap import ConfigMapStore, name_of
@@ -37,9 +38,9 @@ class Files:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def open(self, group: str = "shared") -> Store:
+    def open(self, group: str = "shared", read: Any = read_checkpoint) -> Store:
         """The store of a group, as a module call of its own would open it."""
-        return FileStore(str(self.folder), where(group))
+        return FileStore(str(self.folder), where(group), read)
 
     def put(self, content: bytes, group: str = "shared") -> None:
         """Somebody writes this in the checkpoint's place."""
@@ -67,12 +68,12 @@ class ConfigMaps:
         self.admin = ApiClient(self.api, "admin")
         self.clock = FakeClock()
 
-    def open(self, group: str = "shared", namespace: str = "") -> Store:
+    def open(self, group: str = "shared", read: Any = read_checkpoint, namespace: str = "") -> Store:
         """The store of a group, as a module call of its own would open it."""
         call = Call(clock=self.clock)
         params = {"host": self.server.url, "api_key": "t0k3n", "poll_seconds": POLL_SECONDS}
         client = KubernetesClient.connect(params, Aws({}, call), call)
-        return ConfigMapStore(namespace or self.namespace, where(group), client, call, POLL_SECONDS)
+        return ConfigMapStore(namespace or self.namespace, where(group), client, call, POLL_SECONDS, read)
 
     def put(self, content: bytes, group: str = "shared") -> None:
         """Somebody writes this in the checkpoint's place."""
@@ -120,9 +121,10 @@ class Bucket:
         there = self._aws("AKIAADMIN", region).client("s3")
         there.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
 
-    def open(self, group: str = "shared", bucket: str = "") -> Store:
+    def open(self, group: str = "shared", read: Any = read_checkpoint, bucket: str = "") -> Store:
         """The store of a group, as a module call of its own would open it."""
-        return S3Store(bucket or self.name, "evergreen.eks", where(group), self.tool, self.tool.call, POLL_SECONDS)
+        place = where(group)
+        return S3Store(bucket or self.name, "evergreen.eks", place, self.tool, self.tool.call, POLL_SECONDS, read)
 
     def put(self, content: bytes, group: str = "shared") -> None:
         """Somebody writes this in the checkpoint's place."""

@@ -96,8 +96,8 @@ def test_where_the_control_plane_is_there_already_there_is_nothing_to_bake() -> 
             "1.34",
             {"a": "1.31", "others": "1.30"},
             (
-                "Node ip-10-0-0-1 has kubelet 1.30, belongs to no node group of this upgrade, and would be too old for a "
-                "control plane at 1.34: 1.33 is the newest that works with it"
+                "Node ip-10-0-0-1 has kubelet 1.30, belongs to no node group of this upgrade, and would be too old for "
+                "a control plane at 1.34: 1.33 is the newest that works with it"
             ),
         ),
         (
@@ -105,8 +105,8 @@ def test_where_the_control_plane_is_there_already_there_is_nothing_to_bake() -> 
             "1.34",
             {"a": "1.30", "image": "keep"},
             (
-                "The nodes of a are too old for 1.34: they have to be replaced at 1.33 on the way, and once more at 1.34, "
-                "and the one image that it launches cannot be right both times. Let it follow with "
+                "The nodes of a are too old for 1.34: they have to be replaced at 1.33 on the way, and once more at "
+                "1.34, and the one image that it launches cannot be right both times. Let it follow with "
                 "eks_image=recommended, or upgrade in two runs: eks_version=1.33, then, with a template for it, "
                 "eks_version=1.34"
             ),

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from unit.checkpoints import a_checkpoint
 from unit.stores import Files, bucket, config_maps
+from unit.upgrades import an_upgrade
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import CheckpointError
-from ansible_collections.evergreen.eks.plugins.module_utils.store import CheckpointConflict, Store
+from ansible_collections.evergreen.eks.plugins.module_utils.store import CLUSTER_ITSELF, CheckpointConflict, Store
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint import read_upgrade
 
 #: a store of the group, as a module call of its own would open it
 Opened = Callable[..., Store]
@@ -53,6 +55,17 @@ def test_groups_have_checkpoints_of_their_own(opened: Opened):
     opened("A/b_c").save(a_checkpoint(surge=3))
     assert opened("a/b c").load() == a_checkpoint()
     assert opened("A/b_c").load() == a_checkpoint(surge=3)
+
+
+def test_the_upgrade_of_the_cluster_is_kept_beside_its_groups(opened: Opened):
+    opened("cluster").save(a_checkpoint())
+    upgrade = opened(CLUSTER_ITSELF, read_upgrade)
+    upgrade.save(an_upgrade())
+    assert opened(CLUSTER_ITSELF, read_upgrade).load() == an_upgrade()
+    assert opened("cluster").load() == a_checkpoint()
+    upgrade.archive("20261122T010000-abc")
+    assert opened(CLUSTER_ITSELF, read_upgrade).load() is None
+    assert opened(CLUSTER_ITSELF, read_upgrade).former() == an_upgrade()
 
 
 def test_what_another_writer_saved_is_never_overwritten(opened: Opened):

@@ -6,13 +6,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.fakes import FakeClock
+from unit.stores import Files
+from unit.upgrades import START, an_upgrade
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import CheckpointError
-from ansible_collections.evergreen.eks.plugins.module_utils.course import Course, Leg, Part
+from ansible_collections.evergreen.eks.plugins.module_utils.course import Part
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import parse_version
+from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import node_from
 from ansible_collections.evergreen.eks.plugins.module_utils.report.events import Event
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Ending
@@ -23,28 +28,26 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_forms
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_page import upgrade_page
 from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_records import tell_upgrade
-from ansible_collections.evergreen.eks.plugins.module_utils.upgrade import sorted_nodes
+from ansible_collections.evergreen.eks.plugins.module_utils.store import CLUSTER_ITSELF, Place
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade import (
+    Upgrade,
+    UpgradeSettings,
+    sorted_nodes,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint import (
     PartRecord,
     UpgradeCheckpoint,
     read_upgrade,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_facts import facts_of
+from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
-COURSE = Course((Leg("1.32", ("1.32",), ("istio",), fargate=True),))
 CONTROL_PLANE, ADDONS, NODES = Part("control_plane", "1.32"), Part("addons", "1.32"), Part("nodes", "1.32", "istio")
-START, LATER, END = "2026-11-22T01:00:00Z", "2026-11-22T01:10:00Z", "2026-11-22T01:30:00Z"
-
-
-def checkpoint(**own: Any) -> UpgradeCheckpoint:
-    cluster = {"name": "prod", "uid": "u-1", "account": "123456789012", "region": "eu-central-1"}
-    return UpgradeCheckpoint(
-        **{"run_id": "run-1", "started": START, "cluster": cluster, "was": "1.31", "course": COURSE, **own}
-    )
+LATER, END = "2026-11-22T01:10:00Z", "2026-11-22T01:30:00Z"
 
 
 def begun(*parts: Part) -> UpgradeCheckpoint:
-    found = checkpoint()
+    found = an_upgrade()
     for part in parts:
         found.begin(part, START)
     return found
@@ -106,6 +109,47 @@ def test_the_bake_time_counts_from_when_the_add_ons_were_done() -> None:
     assert known.control_plane_done("1.32") == ""
     known.finish(ADDONS, END, {})
     assert known.control_plane_done("1.32") == END
+
+
+def upgrade_of(tmp_path: Path, process: int = 7) -> Upgrade:
+    """As a module call of its own has it in hand."""
+    settings = UpgradeSettings("1.32", {}, 0, 1.0, ignore_checkpoint=False, lock=False, lock_seconds=60, lock_wait=90)
+    return Upgrade(
+        aws=None,
+        client=None,
+        call=Call(clock=FakeClock()),
+        store=Files(tmp_path).open(CLUSTER_ITSELF, read_upgrade),
+        place=Place("123456789012", "eu-central-1", "prod", CLUSTER_ITSELF),
+        journal=tmp_path / "journal",
+        settings=settings,
+        holder=Holder("host", "b00t", "4026531836", process, "1"),
+        take_hold=str,
+    )
+
+
+def test_groups_that_end_at_the_same_moment_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    upgrade = upgrade_of(tmp_path)
+    upgrade.store.save(an_upgrade(holder=upgrade.holder.label))
+    raced = []
+
+    def finish_addons(known: UpgradeCheckpoint) -> None:
+        if not raced:
+            raced.append(upgrade_of(tmp_path).amend(lambda other: other.finish(NODES, LATER, {})))
+        known.finish(ADDONS, LATER, {})
+
+    upgrade.amend(finish_addons)
+
+    known = upgrade_of(tmp_path).store.load()
+    assert [known.record(part).finished for part in (ADDONS, NODES)] == [LATER, LATER]
+
+
+def test_an_upgrade_that_another_run_has_taken_up_is_left_alone(tmp_path: Path) -> None:
+    upgrade = upgrade_of(tmp_path)
+    upgrade.store.save(an_upgrade(holder=upgrade_of(tmp_path, process=8).holder.label))
+    with pytest.raises(RunInProgress, match="taken up meanwhile by another run"):
+        upgrade.amend(lambda known: known.finish(ADDONS, LATER, {}))
+    with pytest.raises(CheckpointError, match="disappeared while it was under way"):
+        upgrade_of(tmp_path / "elsewhere").amend(lambda known: None)
 
 
 # ---- what is kept of the answers
