@@ -21,7 +21,6 @@ from simulator.world import World
 
 CLUSTER = "rehearsal"
 LINUX_2023 = "/aws/service/eks/optimized-ami/{}/amazon-linux-2023/{}/standard/recommended/image_id"
-LINUX_2 = "/aws/service/eks/optimized-ami/{}/amazon-linux-2/recommended/image_id"
 BOTTLEROCKET = "/aws/service/bottlerocket/aws-k8s-{}/{}/latest/image_id"
 ARM_BOTTLEROCKET = BOTTLEROCKET.format("1.31", "arm64")
 NEW = LINUX_2023.format("1.33", "x86_64")
@@ -35,7 +34,6 @@ GROUPS = Scenario(
         NodeGroup(
             "mixed", size=0, launch="mixed", template_version="1", instance_types=["m5.large", "m5a.large"], **OLD
         ),
-        NodeGroup("linux2", size=0, **OLD | {"image_parameter": LINUX_2.format("1.31")}),
         NodeGroup("old", size=0, launch="configuration", **OLD),
         NodeGroup("web", size=1, managed="web", **OLD),
     ],
@@ -217,11 +215,6 @@ def die(world: World, operation: str, moment: str) -> None:
     assert dying.returncode == -9
 
 
-def an_unknown_image(world: World) -> dict[str, Any]:
-    world.cloud.new_template_version(world.provisioner.templates["latest"], ImageId=world.cloud.create_image("corp-7"))
-    return node_image(world, "latest")
-
-
 def a_copy_under_the_old_name(world: World) -> dict[str, Any]:
     copied = world.cloud.create_image("amazon-eks-node-al2023-x86_64-standard-1.31-v20261101")
     world.cloud.new_template_version(world.provisioner.templates["latest"], ImageId=copied)
@@ -251,22 +244,18 @@ def another_architecture(world: World) -> dict[str, Any]:
     return node_image(world, "fixed", world.cloud.parameter(LINUX_2023.format("1.33", "arm64")))
 
 
+# What the unit tests' tables cannot tell: that AWS's own answers are understood so.
 REFUSED = [
     ("launch_configuration", "launch template", lambda world: node_image(world, "old")),
     ("managed_group", "update-nodegroup-version", lambda world: node_image(world, "web")),
-    ("image_unknown", "corp-7", an_unknown_image),
     ("image_unknown", "family", a_copy_under_the_old_name),
     ("image_by_parameter", "/golden/node", a_parameter_of_ones_own),
-    ("image_not_published", "1.32", lambda world: node_image(world, "linux2")),
     ("image_not_published", NEW, no_parameter),
     ("image_unfit", "control plane", newer_than_the_control_plane),
     ("image_unfit", "arm64", another_architecture),
     ("family_change", "Bottlerocket", another_family),
-    ("family_change", "user data", lambda world: node_image(world, "linux2", family="al2023")),
     ("not_found", "ami-0123", lambda world: node_image(world, "fixed", "ami-01234567")),
-    ("invalid_input", "version", lambda world: node_image(world, "latest", version="33")),
-    ("invalid_input", "cluster_name", lambda world: node_image(world, "latest", version=None)),
-    ("invalid_input", "ami-", lambda world: node_image(world, "latest", "newest")),
+    ("invalid_input", "cluster_name", lambda world: node_image(world, "fixed", version=None)),
 ]
 
 
