@@ -200,6 +200,21 @@ class TestKilled:
         assert versions(world, "latest") == [1, 2]
         assert changes(world) == ["CreateLaunchTemplateVersion"] * 2
 
+    def test_somebody_who_adds_a_version_meanwhile_is_noticed_and_a_rerun_puts_it_right(self, world: World) -> None:
+        latest, old = world.provisioner.templates["latest"], world.cloud.parameter(LINUX_2023.format("1.31", "x86_64"))
+        world.faults.add(
+            operation="^CreateLaunchTemplateVersion$",
+            author=TOOL,
+            after=lambda call: world.cloud.new_template_version(latest, ImageId=old),
+        )
+
+        outrun = node_image(world, "latest")
+        again = node_image(world, "latest")
+
+        assert (outrun["reason"], "somebody else" in outrun["msg"]) == ("template_moved", True)
+        assert (again["changed"], again["templates"][0]["version"]) == (True, 4)
+        assert again["image_id"] == world.cloud.parameter(NEW)
+
 
 def die(world: World, operation: str, moment: str) -> None:
     """The module is killed at this request, before it is served or after it was."""

@@ -46,7 +46,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.images.read import (
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
 
 MANAGED_TAG = "eks:nodegroup-name"
-SEEN_POLLS = 24  # until a version that was just made is seen: EC2's reads are eventually consistent
+SEEN_POLLS = 12  # until what was just done is seen: EC2's reads are eventually consistent, within seconds mostly
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,7 @@ def ensure_image(aws: Aws, call: Call, name: str, wish: Wish, *, cluster: str = 
         after = [_as_planned(step, image) for step, image in zip(steps, images)]
         return Outcome(before, after, steps, warnings, others)
     done = carry_out(aws, call, group, steps)
-    after = TemplateReader(aws, name).templates(living_group(aws, name).launch)
-    _check_after(name, done, after)
-    return Outcome(before, after, done, warnings, others)
+    return Outcome(before, _seen_after(aws, call, name, done), done, warnings, others)
 
 
 def refuse_foreign(group: Group, wish: Wish) -> None:
@@ -242,17 +240,32 @@ def _place(step: Step) -> tuple[str, str]:
     return step.template.template_id, step.template.version
 
 
-def _check_after(name: str, steps: Sequence[Step], after: Sequence[Template]) -> None:
-    """Raises EvergreenError where somebody else has changed the templates or the group meanwhile."""
-    launched = [(one.template_id, one.image_text) for one in after]
-    lost = [step for step in steps if (step.template.template_id, step.image_text) not in launched]
-    if lost:
+def _seen_after(aws: Aws, call: Call, name: str, steps: Sequence[Step]) -> list[Template]:
+    """What the group launches now, once AWS shows what was done.
+
+    Raises EvergreenError where it does not: somebody else has changed the templates or the group meanwhile.
+    """
+
+    def missing(templates: Sequence[Template]) -> list[Step]:
+        launched = {(one.template_id, one.image_text) for one in templates}
+        return [step for step in steps if (step.template.template_id, step.image_text) not in launched]
+
+    try:
+        return wait_until(
+            lambda: TemplateReader(aws, name).templates(living_group(aws, name).launch),
+            lambda templates: not missing(templates),
+            clock=call.clock,
+            deadline=Deadline(call.clock, SEEN_POLLS * aws.poll_seconds),
+            interval=min(1.0, aws.poll_seconds),
+        )
+    except WaitTimeout as late:
+        step = missing(late.last)[0]
         raise EvergreenError(
-            f"Auto Scaling group {name} does not launch {lost[0].image_text} although {lost[0].template} was given it: "
+            f"Auto Scaling group {name} does not launch {step.image_text} although {step.template} was given it: "
             "somebody else has changed it meanwhile",
             reason="template_moved",
             remedy="Run again: what was made is found and used",
-        )
+        ) from late
 
 
 def _as_planned(step: Step, image: Image | None) -> Template:

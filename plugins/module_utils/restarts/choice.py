@@ -126,9 +126,9 @@ def _meant(wish: Wish, scene: Scene) -> tuple[dict[Key, list[str]], list[Left]]:
     return reasons, list(orphans.values())
 
 
-def is_behind(pod: Pod, wish: Wish, scene: Scene) -> bool:
+def is_behind(pod: Pod, version: Version, fargate: Mapping[str, str]) -> bool:
     """Whether the pod is on a Fargate node of another version than is wanted."""
-    return parse_version(scene.fargate.get(pod.state.node, "")) != wish.version
+    return pod.state.node in fargate and parse_version(fargate[pod.state.node]) != version
 
 
 def _pods_meant(wish: Wish, scene: Scene) -> Iterable[tuple[Pod, str]]:
@@ -142,7 +142,7 @@ def _pods_meant(wish: Wish, scene: Scene) -> Iterable[tuple[Pod, str]]:
         workload = scene.workloads.get(_key_of(pod))
         ours = workload is not None and workload.restarted_since(wish.restarted_at)
         there = wish.on_fargate and pod.state.node in scene.fargate
-        if there and (wish.version is None or ours or is_behind(pod, wish, scene)):
+        if there and (wish.version is None or ours or is_behind(pod, wish.version, scene.fargate)):
             yield pod, FARGATE
         if wish.sidecars and pod.asks and (pod.lacks or ours or not wish.missing_sidecars_only):
             yield pod, SIDECAR

@@ -36,6 +36,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.restarts.choice impo
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.restarts.workloads import (
     RESTARTED_AT,
+    Pod,
     Workload,
     pod_of,
     restartable_from,
@@ -226,17 +227,23 @@ def read_workloads(client: KubernetesClient, kinds: Iterable[str]) -> Iterator[t
 
 def read_scene(client: KubernetesClient, wish: Wish) -> Scene:
     """What the choice is made from. Pods, nodes and budgets are read only where the wish asks for them."""
-    pods: list[Any] = []
+    pods, fargate = read_pods(client, wish)
+    budgets: list[Any] = []
+    if wish.budgets == KEEP:
+        budgets, _version = client.list("/apis/policy/v1/poddisruptionbudgets", keep=budget_from)
+    return Scene(dict(read_workloads(client, WORKLOADS)), pods, fargate, budgets)
+
+
+def read_pods(client: KubernetesClient, wish: Wish) -> tuple[list[Pod], dict[str, str]]:
+    """The pods that the wish may be about, and the kubelet's version of each Fargate node."""
+    pods: list[Optional[Pod]] = []
     fargate: dict[str, str] = {}
     if wish.on_fargate:
         found, _version = client.list("/api/v1/nodes", label_selector=f"{FARGATE_LABEL}={FARGATE}", keep=node_from)
         fargate = {node.name: node.kubelet_version for node in found}
     if fargate or wish.sidecars:
         pods, _version = client.list("/api/v1/pods", keep=lambda manifest: pod_of(manifest, wish.sidecars))
-    budgets: list[Any] = []
-    if wish.budgets == KEEP:
-        budgets, _version = client.list("/apis/policy/v1/poddisruptionbudgets", keep=budget_from)
-    return Scene(dict(read_workloads(client, WORKLOADS)), [pod for pod in pods if pod], fargate, budgets)
+    return [pod for pod in pods if pod], fargate
 
 
 def reverted(workload: Workload) -> Left:
@@ -339,14 +346,10 @@ def warnings_about(left: Sequence[Left]) -> list[str]:
 def _afterwards(client: KubernetesClient, wish: Wish, choice: Choice) -> dict[str, Any]:
     """Whether the new pods are what they were made for: with the version wanted, with their sidecars."""
     ours = {(target.workload.namespace, target.workload.state.owner) for target in choice.targets}
-    behind: list[str] = []
-    without: list[str] = []
-    if ours and (wish.version or wish.sidecars):
-        scene = read_scene(client, wish)
-        pods = [pod for pod in scene.pods if (pod.state.namespace, pod.state.owner) in ours]
-        without = sorted(str(pod) for pod in pods if pod.lacks)
-        if wish.version:
-            behind = sorted(str(pod) for pod in pods if pod.state.node in scene.fargate and is_behind(pod, wish, scene))
+    there, fargate = read_pods(client, wish) if ours and (wish.version or wish.sidecars) else ([], {})
+    pods = [pod for pod in there if (pod.state.namespace, pod.state.owner) in ours]
+    without = sorted(str(pod) for pod in pods if pod.lacks)
+    behind = sorted(str(pod) for pod in pods if wish.version and is_behind(pod, wish.version, fargate))
     return {"behind": behind, "without_sidecar": without}
 
 
