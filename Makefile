@@ -60,7 +60,7 @@ test-slow: ready ## The integration tests that `make test` leaves out: every cha
 	@$(PY) -m pytest -q -n 2 --dist worksteal -m slow tests/integration
 
 .PHONY: crash
-crash: ready ## Kill rollouts at every step and run them again (an hour and more; EVERY=5, ONLY=k017-after, JOBS=1)
+crash: ready ## Kill rollouts at every step, and upgrades at every kind of step, and run them again (an hour and more; EVERY=5, ONLY=k017-after, JOBS=1)
 	@$(SIMULATOR) crash --only '$(ONLY)' --every $(or $(EVERY),1) --jobs $(or $(JOBS),2)
 
 .PHONY: bench

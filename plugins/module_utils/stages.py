@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from ansible_collections.evergreen.eks.plugins.module_utils import plan, zones
@@ -129,16 +130,21 @@ def set_stale_aside(rollout: Rollout, gathered: Gathered) -> None:
 def open_journal(rollout: Rollout) -> None:
     """Write into the group's own journal from now on, whose place is known only now. Raises InvalidInput where it
     cannot be written."""
-    try:
-        rollout.journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise InvalidInput(
-            f"the folder {rollout.journal.parent} of the journal cannot be made: {error.strerror}",
-            remedy="Name a directory you may write to with state.dir (eks_state_dir)",
-        ) from error
+    make_folder_of(rollout.journal)
     rollout.call.journal.about(group=rollout.asg_name)
     if not rollout.call.check_mode:
         rollout.call.journal.also(str(rollout.journal))
+
+
+def make_folder_of(journal: Path) -> None:
+    """The folder that a journal is to be in. Raises InvalidInput where it cannot be made."""
+    try:
+        journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InvalidInput(
+            f"the folder {journal.parent} of the journal cannot be made: {error.strerror}",
+            remedy="Name a directory you may write to with state.dir (eks_state_dir)",
+        ) from error
 
 
 def begin_journal(rollout: Rollout, found: Gathered, purpose: str, provenance: Mapping[str, Optional[str]]) -> None:

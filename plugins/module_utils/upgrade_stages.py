@@ -29,6 +29,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report.records impor
 from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_files import leave_upgrade_report
 from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_records import PARTIAL, stories
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import elapsed
+from ansible_collections.evergreen.eks.plugins.module_utils.stages import make_folder_of
 from ansible_collections.evergreen.eks.plugins.module_utils.stopping import heed, leftover
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade import (
     Upgrade,
@@ -62,6 +63,7 @@ def begin(upgrade: Upgrade, who_and_how: Mapping[str, Any]) -> dict[str, Any]:
         checkpoint = _fresh(upgrade, seen, course)
     if upgrade.call.check_mode:
         return _begun(upgrade, checkpoint, course, seen, resumed, lease="")
+    make_folder_of(upgrade.journal)
     lease = upgrade.take_hold()
     known, stale = unfinished_upgrade(upgrade, seen)  # as it is now that nobody else writes it
     checkpoint = known or checkpoint
