@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from simulator.checks import Expected, broken_invariants
 from simulator.identities import TOOLS
@@ -18,6 +19,7 @@ from simulator.steps import Step
 if TYPE_CHECKING:
     from simulator.world import World
 
+CLUSTER_ITSELF = ":cluster"  # of the cluster's own checkpoint, beside those of its groups
 PLAYBOOK = "evergreen.eks.upgrade"
 TARGET = "1.32"
 # One of everything of which an upgrade has parts.
@@ -106,8 +108,9 @@ def _nodes(world: World) -> list[str]:
 
 def _left_behind(world: World) -> Iterator[str]:
     """A checkpoint that was not put aside, of the cluster or of a group."""
+    names = [CLUSTER_ITSELF, *(group.name for group in CLUSTER.groups)]
     for path in (world.home / "state").rglob("*.json"):
-        if not path.name.endswith((".done.json", ".report.json")):
+        if path.name in [f"{quote(name, safe='')}.json" for name in names]:
             yield f"the checkpoint {path.name} was left"
 
 
