@@ -24,6 +24,7 @@ COLOURS = {
     **dict.fromkeys(("in_sight", "better", "pods_unblocked", "finding_over"), GOOD),
     **dict.fromkeys(("trouble", "lock", "pods_blocked", "pod_forced", "pod_spared", "pods_abandoned"), WARNING),
     **dict.fromkeys(("out_of_sight", "worse", "carried", "volumes_pending", "still_open", "finding"), WARNING),
+    **dict.fromkeys(("restart_blocked", "not_restarted"), WARNING),
     **dict.fromkeys(("gate_closed", "last_words"), BAD),
 }
 OUTCOMES = {"finished": GOOD, "put_back": WARNING, "stopped": WARNING, "failed": BAD}
