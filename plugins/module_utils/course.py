@@ -102,7 +102,10 @@ class Course:
         for leg in self.legs:
             for step in leg.steps:
                 found += [Part(CONTROL_PLANE, step), Part(ADDONS, step)]
-            found.append(Part(BAKE if leg.steps else ADDONS, leg.version))
+            if not leg.steps:
+                found.append(Part(ADDONS, leg.version))
+            elif leg.groups:
+                found.append(Part(BAKE, leg.version))
             found += [Part(NODES, leg.version, group) for group in leg.groups]
             found += [Part(FARGATE, leg.version)] if leg.fargate else []
         return [*found, Part(VERIFY, self.target)]

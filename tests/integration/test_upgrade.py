@@ -22,6 +22,7 @@ from simulator.world import World
 
 PLAYBOOK = "evergreen.eks.upgrade"
 FAST = 300.0
+LINUX_2023 = "/aws/service/eks/optimized-ami/{}/amazon-linux-2023/x86_64/standard/recommended/image_id"
 # Everything of which an upgrade has parts, once.
 ONE_OF_EACH = Scenario(
     name="one-of-each",
@@ -37,6 +38,17 @@ ONE_OF_EACH = Scenario(
     fargate=[FargateProfile("batch", namespace="batch")],
 )
 LEASES = "leases"
+# A control plane that has gone as far as the kubelets of one of its groups allow, but for one minor.
+FAR_BEHIND = Scenario(
+    name="far-behind",
+    cluster="evergreen-upgrade",
+    version="1.32",
+    groups=[
+        NodeGroup("old", size=1, max_size=2, image_parameter=LINUX_2023.format("1.30")),
+        NodeGroup("young", size=1, max_size=2, outdated=False),
+    ],
+    workloads=[Deployment("web", "shop", 1, "old")],
+)
 
 
 def wanted(**own: Any) -> dict[str, Any]:
@@ -125,6 +137,28 @@ def test_a_whole_cluster_is_upgraded_over_two_minors_and_its_nodes_are_replaced_
 
 
 SIDECARS = [{"annotation": "vault.hashicorp.com/agent-inject", "container": "vault-agent"}]
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(FAR_BEHIND, speed=FAST)
+def test_nodes_that_are_too_old_for_the_way_are_replaced_on_it_and_at_its_end(world: World) -> None:
+    kept = upgrade(world, eks_version="1.34", eks_image="keep")
+    assert kept.rc == 2
+    assert "The nodes of old are too old for 1.34: they have to be replaced at 1.33 on the way" in kept.output
+    assert changes(world) == []
+
+    run = upgrade(world, timeout=600, eks_version="1.34")
+
+    assert run.rc == 0, run.output
+    assert versions_asked(world) == ["1.33", "1.34"]
+    removed = [call.params["InstanceId"] for call in asked(world, "TerminateInstanceInAutoScalingGroup")]
+    assert len(removed) == 3, "the old one, its successor of the way, and the one that was young enough to go once"
+    assert kubelets(world) == {"1.34"}
+    assert [part["title"] for part in report_of(world)["parts"]] == [
+        *("control plane at 1.33", "add-ons for 1.33", "bake time of 1.33", "node group old at 1.33"),
+        *("control plane at 1.34", "add-ons for 1.34", "bake time of 1.34"),
+        *("node group old at 1.34", "node group young at 1.34", "pods on Fargate at 1.34", "verification of 1.34"),
+    ]
 
 
 @pytest.mark.scenario(ONE_OF_EACH, speed=FAST)

@@ -48,7 +48,7 @@ STEPS = {
     "kube-proxy": (Step("kubernetes", "PATCH daemonsets"), 1),
     "template": (Step("ec2", "CreateLaunchTemplateVersion"), 1),
     "tags": (Step("autoscaling", "CreateOrUpdateTags"), 1),
-    "capacity": (Step("autoscaling", "SetDesiredCapacity"), 1),
+    "capacity": (Step("autoscaling", "UpdateAutoScalingGroup", '"DesiredCapacity"'), 1),
     "eviction": (Step("kubernetes", "POST pods/eviction"), 1),
     "terminate": (Step("autoscaling", "TerminateInstanceInAutoScalingGroup"), 1),
     "terminate2": (Step("autoscaling", "TerminateInstanceInAutoScalingGroup"), 2),

@@ -81,6 +81,11 @@ def test_the_parts_stand_in_order_and_add_ons_after_every_step() -> None:
     ]
 
 
+def test_nobody_waits_for_a_control_plane_to_stand_where_no_nodes_follow() -> None:
+    keys = [part.key for part in course("1.31", "1.32").parts]
+    assert keys == ["control_plane 1.32", "addons 1.32", "fargate 1.32", "verify 1.32"]
+
+
 def test_where_the_control_plane_is_there_already_there_is_nothing_to_bake() -> None:
     keys = [part.key for part in course("1.33", "1.33", shared="1.32").parts]
     assert keys == ["addons 1.33", "nodes 1.33 shared", "fargate 1.33", "verify 1.33"]
