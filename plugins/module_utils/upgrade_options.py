@@ -33,7 +33,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_facts import
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_words import fail
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, waiting_argument_spec
 
-BEGIN, PART_BEGUN, PART_FINISHED, BAKING, END, FAILED, STOP = STAGES = (
+BEGIN, PART_BEGUN, PART_FINISHED, BAKING, END, FAILED, STOP, REPORT = STAGES = (
     "begin",
     "part_begun",
     "part_finished",
@@ -41,6 +41,7 @@ BEGIN, PART_BEGUN, PART_FINISHED, BAKING, END, FAILED, STOP = STAGES = (
     "end",
     "failed",
     "stop",
+    "report",
 )
 WHO_AND_HOW = ("operator", "awx_job_id", "resume_command")
 
@@ -97,6 +98,8 @@ def enter(params: dict[str, Any], call: Call) -> dict[str, Any]:
         return upgrade_stages.begin(upgrade, who_and_how)
     if stage == STOP:
         return upgrade_stages.ask_to_stop(upgrade, who_and_how)
+    if stage == REPORT:
+        return upgrade_stages.report(upgrade)
     if stage == END:
         return upgrade_stages.end(upgrade, params["resume_command"] or "", params["difference"])
     if stage == BAKING:

@@ -24,9 +24,11 @@ from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import 
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.decisions import check_offered
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import asked_version
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, counted
+from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
 from ansible_collections.evergreen.eks.plugins.module_utils.report.leave import shown
 from ansible_collections.evergreen.eks.plugins.module_utils.report.records import FINISHED, Ending
-from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_files import leave_upgrade_report
+from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_files import leave_upgrade_report, told_later
+from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_forms import headline
 from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_records import PARTIAL, stories
 from ansible_collections.evergreen.eks.plugins.module_utils.rollout import elapsed
 from ansible_collections.evergreen.eks.plugins.module_utils.stages import make_folder_of
@@ -187,6 +189,29 @@ def ask_to_stop(upgrade: Upgrade, who_and_how: Mapping[str, Any]) -> dict[str, A
         upgrade.store.request_stop(request)
     text = f"the upgrade of cluster {upgrade.cluster_name} is asked to stop after the part in hand ({request})"
     return {"changed": not before, "request": request, "summary": [text]}
+
+
+def report(upgrade: Upgrade) -> dict[str, Any]:
+    """Tell what the last upgrade has done, also one that was killed or still runs."""
+    checkpoint = upgrade.store.load() or upgrade.store.former()
+    if checkpoint is None:
+        return {
+            "changed": False,
+            "reports": {},
+            "summary": [f"no upgrade of cluster {upgrade.cluster_name} is known here"],
+        }
+    holder = Holder.parse(checkpoint.holder)
+    alive = holder is not None and holder.gone(upgrade.holder) is False
+    try:
+        told, reports = told_later(upgrade.wish, upgrade.journal, checkpoint, alive, upgrade.call, upgrade.store.place)
+    except OSError as error:
+        raise EvergreenError(
+            f"the report of the upgrade of cluster {upgrade.cluster_name} cannot be written: {error.strerror or error}",
+            reason="report_unwritable",
+            remedy="Name a folder that you may write to (eks_report_dir)",
+        ) from error
+    lines = [f"Upgrade of cluster {upgrade.cluster_name}: {headline(told)}", *filter(None, [shown(reports)])]
+    return {"changed": bool(reports), "reports": reports, "summary": lines}
 
 
 def outcome(checkpoint: UpgradeCheckpoint, now: str) -> dict[str, Any]:

@@ -28,10 +28,11 @@ options:
       - V(bake) waits until the control plane has stood for O(settings.bake_seconds); the time of a killed run counts.
       - V(end) closes the checkpoint when all parts are done, and leaves it open otherwise.
       - V(failed) fails with where the run stopped, what is done and left, and the command to go on.
+      - V(report) makes the report of the last upgrade anew, also of one that was killed or still runs.
       - V(stop) asks the upgrade that is under way to end after the part in hand.
     type: str
     required: true
-    choices: [begin, part_begun, part_finished, bake, end, failed, stop]
+    choices: [begin, part_begun, part_finished, bake, end, failed, stop, report]
   version:
     description: The Kubernetes version that the cluster is to have in the end, for V(begin).
     type: str
@@ -138,7 +139,7 @@ options:
         type: float
         default: 90
   report:
-    description: The reports that are left at the end of the run, for V(end) and V(failed). Without it none.
+    description: The reports that are left at the end of the run, for V(end), V(failed) and V(report). Without it none.
     type: dict
     suboptions:
       formats:
@@ -177,7 +178,7 @@ notes:
   - Fails with RV(ignore:reason) V(invalid_input), V(unknown_version), V(group_not_found), V(target_changed),
     V(not_yet), V(stopped), V(locked), V(lock_lost), V(lock_unwritable), V(cluster_not_found), V(checkpoint_conflict),
     V(checkpoint_corrupt), V(checkpoint_foreign), V(checkpoint_newer), V(checkpoint_unreadable),
-    V(checkpoint_unwritable) or V(unfinished), and V(failed) with that of O(cause_reason).
+    V(checkpoint_unwritable), V(report_unwritable) or V(unfinished), and V(failed) with that of O(cause_reason).
 extends_documentation_fragment:
   - evergreen.eks._attributes
   - evergreen.eks._attributes.progress
@@ -260,7 +261,7 @@ checkpoint:
   type: str
 summary:
   description: What is going to happen, or what was asked, in lines for a person.
-  returned: stage=begin or stage=stop
+  returned: stage=begin, stage=stop or stage=report
   type: list
   elements: str
 skip:
@@ -302,7 +303,7 @@ resume_command:
   type: str
 reports:
   description: The path of each report that was written, by its format; of an upgrade that ended well see RV(result).
-  returned: stage=failed
+  returned: stage=failed or stage=report
   type: dict
 """
 

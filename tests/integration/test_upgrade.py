@@ -185,6 +185,9 @@ def test_killed_in_every_part_it_goes_on_and_asks_for_nothing_twice(world: World
     assert "done before" in run.output
     report = report_of(world)
     assert [one["outcome"] for one in report["attempts"]] == ["interrupted"] * 5 + ["finished"]
+    again = world.playbook("evergreen.eks.report", variables(world, **own))
+    assert again.rc == 0, again.output
+    assert [one["outcome"] for one in report_of(world)["attempts"]] == ["interrupted"] * 5 + ["finished"]
     assert world.record.calls(author="evergreen", operation="CreateLaunchTemplateVersion")[1:] == []
 
 

@@ -15,10 +15,14 @@ from ansible.module_utils.common.warnings import warn
 from ansible_collections.evergreen.eks.plugins.module_utils.private_file import replace_privately
 from ansible_collections.evergreen.eks.plugins.module_utils.report.events import Event, events_of, seconds_of
 from ansible_collections.evergreen.eks.plugins.module_utils.report.files import FORMATS, Wish
-from ansible_collections.evergreen.eks.plugins.module_utils.report.records import Ending
+from ansible_collections.evergreen.eks.plugins.module_utils.report.records import RUNNING, Ending
 from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_forms import upgrade_json, upgrade_markdown
 from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_page import upgrade_page
-from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_records import UpgradeReport, tell_upgrade
+from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_records import (
+    UpgradeReport,
+    ending_of,
+    tell_upgrade,
+)
 from ansible_collections.evergreen.eks.plugins.module_utils.store import CLUSTER_ITSELF
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint import UpgradeCheckpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
@@ -53,6 +57,18 @@ def leave_upgrade_report(
     except Exception as error:  # a mistake in a report must not change how the run ends
         warn(f"The report of the upgrade was not written: {error}")
         return {}
+
+
+def told_later(
+    wish: Wish, journal: Path, checkpoint: UpgradeCheckpoint, alive: bool, call: Call, place: str
+) -> tuple[UpgradeReport, dict[str, str]]:
+    """The report of an upgrade that has ended, was killed or still runs, and the path of each file. Raises OSError."""
+    events = _events(journal, checkpoint.run_id)
+    ending = ending_of(checkpoint, events, alive)
+    now = seconds_of(call.clock.timestamp()) or 0.0
+    at = now if ending.outcome == RUNNING else max((event.at for event in events), default=now)
+    report = tell_upgrade(checkpoint, events, at, ending, (f"journal {journal}", f"checkpoint {place}"))
+    return report, {} if call.check_mode else _write(report, wish.folder(journal), wish)
 
 
 def _write(report: UpgradeReport, folder: Path, wish: Wish) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.course import Part
 from ansible_collections.evergreen.eks.plugins.module_utils.report.events import Event, seconds_of
-from ansible_collections.evergreen.eks.plugins.module_utils.report.records import INTERRUPTED, Ending
+from ansible_collections.evergreen.eks.plugins.module_utils.report.records import FINISHED, INTERRUPTED, RUNNING, Ending
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint import UpgradeCheckpoint
 
 PARTIAL = "partial"  # a run that was to do some parts only has done them
@@ -132,6 +132,17 @@ def tell_upgrade(
     )
 
 
+def ending_of(checkpoint: UpgradeCheckpoint, events: Sequence[Event], alive: bool) -> Ending:
+    """How the last run of an upgrade has ended, for who was not there; C(alive): its process is seen to run."""
+    if checkpoint.ended:
+        return Ending(FINISHED)
+    told = [event for event in events if event.kind in ("run_begun", "run_ended")]
+    if told and told[-1].kind == "run_ended":
+        last = told[-1]
+        return Ending(last.text("outcome"), last.text("cause"), last.text("resume_command"))
+    return Ending(RUNNING if alive else INTERRUPTED)
+
+
 def _story(checkpoint: UpgradeCheckpoint, part: Part) -> PartStory:
     record = checkpoint.record(part)
     return PartStory(
@@ -158,5 +169,8 @@ def _attempts(events: Iterable[Event], now: float, ending: Ending) -> list[Upgra
             if event.kind == "run_ended":
                 found[-1] = replace(found[-1], outcome=event.text("outcome"), cause=event.text("cause"))
     if found:
-        found[-1] = replace(found[-1], ended=now, outcome=ending.outcome, cause=ending.cause)
+        over = ending.outcome == INTERRUPTED
+        found[-1] = replace(
+            found[-1], ended=found[-1].ended if over else now, outcome=ending.outcome, cause=ending.cause
+        )
     return found

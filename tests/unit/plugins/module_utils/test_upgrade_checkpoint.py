@@ -27,7 +27,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_forms
     upgrade_markdown,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_page import upgrade_page
-from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_records import tell_upgrade
+from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_records import ending_of, tell_upgrade
 from ansible_collections.evergreen.eks.plugins.module_utils.store import CLUSTER_ITSELF, Place
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade import (
     Upgrade,
@@ -282,3 +282,19 @@ def test_the_report_tells_parts_runs_and_the_way_on_in_every_form() -> None:
 def test_the_report_of_a_finished_upgrade_says_so_in_one_sentence() -> None:
     text = upgrade_markdown(report("finished", cause=""))
     assert "**Upgraded from 1.31 to 1.32 in 30 min" in text
+
+
+@pytest.mark.parametrize(
+    ("kinds", "ended", "alive", "outcome"),
+    [
+        (("run_begun", "part_begun"), "", True, "running"),
+        (("run_begun", "part_begun"), "", False, "interrupted"),
+        (("run_begun", "run_ended"), "", False, "failed"),
+        (("run_begun", "run_ended", "run_begun"), "", False, "interrupted"),
+        (("run_begun",), END, False, "finished"),
+        ((), "", False, "interrupted"),
+    ],
+)
+def test_who_was_not_there_is_told_how_the_last_run_ended(kinds, ended, alive, outcome) -> None:
+    events = [Event(1.0 + at, kind, "run-1", {"outcome": "failed"}) for at, kind in enumerate(kinds)]
+    assert ending_of(an_upgrade(ended=ended), events, alive).outcome == outcome
