@@ -202,6 +202,8 @@ reason:
       template of its own.
     - V(image_by_parameter), a parameter that is none of AWS's names the image.
     - V(image_unknown), the present image is none that AWS publishes, and O(family) is not set.
+    - V(template_shared), another group follows the same template, and more than the image would change for it, or it
+      belongs to another cluster.
     - V(family_change), the image is of another family.
     - V(image_not_published), AWS has no such image for this version.
     - V(image_unfit), it is not available, of another architecture, or newer than the control plane.

@@ -135,6 +135,25 @@ class TestFollowing:
         assert done["also_used_by"] == ["fixed"]
         assert "is also that of fixed" in str(done["warnings"])
 
+    def test_a_template_that_another_group_follows_is_not_changed_behind_its_back(self, world: World) -> None:
+        shared = world.provisioner.templates["fixed"]
+        world.cloud.new_template_version(shared, InstanceType="c5.large")
+        autoscaling = world.aws()("autoscaling")
+        autoscaling.update_auto_scaling_group(
+            AutoScalingGroupName="latest", LaunchTemplate={"LaunchTemplateId": shared, "Version": "$Latest"}
+        )
+        more_than_the_image = node_image(world, "fixed")
+
+        tag = {"ResourceId": "latest", "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False}
+        autoscaling.delete_tags(Tags=[{**tag, "Key": f"kubernetes.io/cluster/{CLUSTER}"}])
+        autoscaling.create_or_update_tags(Tags=[{**tag, "Key": "kubernetes.io/cluster/other", "Value": "owned"}])
+        of_another_cluster = node_image(world, "fixed")
+
+        assert (more_than_the_image["reason"], of_another_cluster["reason"]) == ("template_shared", "template_shared")
+        assert "follows $Latest (version 2)" in more_than_the_image["msg"]
+        assert "of cluster other" in of_another_cluster["msg"]
+        assert not changes(world)
+
     def test_a_mixed_policy_with_two_architectures_stays_as_it_is_but_for_the_versions(self, world: World) -> None:
         arm = world.cloud.create_template("arm", world.cloud.parameter(LINUX_2023.format("1.31", "arm64")), "m7g.large")
         policy = described(world, "mixed")["MixedInstancesPolicy"]

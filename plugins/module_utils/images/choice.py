@@ -64,7 +64,8 @@ class Wish:
 
 @dataclass(frozen=True)
 class Image:
-    """A machine image as EC2 describes it. `alias` is amazon for those of AWS; `state` is available when it is fit."""
+    """A machine image as EC2 describes it. `alias` is amazon for those of AWS; `state` is available when it is fit;
+    `snapshots` are those that its volumes are made of."""
 
     image_id: str
     name: str = ""
@@ -72,6 +73,7 @@ class Image:
     architecture: str = ""
     state: str = "available"
     root_device: str = ""
+    snapshots: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return f"{self.image_id} ({self.name})" if self.name else self.image_id
@@ -130,13 +132,15 @@ class Template:
 class Step:
     """What becomes of one template: `use` the version `number` that is there already, `make` one, or `stay`.
 
-    `image_text` is what stands, or will stand, in that version; `number` is 0 for one that is to be made.
+    `image_text` is what stands, or will stand, in that version; `number` is 0 for one that is to be made. `volumes` are
+    the block device mappings that must be sent for that, none where those of its source are taken over as they are.
     """
 
     template: Template
     action: str
     image_text: str
     number: int
+    volumes: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def follows(self) -> bool:
@@ -241,7 +245,9 @@ def is_too_new(image: Image, wish: Wish) -> bool:
     return is_newer(image.kubernetes_version, wish.control_plane)
 
 
-def step_for(template: Template, text: str, others: Iterable[tuple[int, Mapping[str, Any]]]) -> Step:
+def step_for(
+    template: Template, text: str, others: Iterable[tuple[int, Mapping[str, Any]]], new: Image | None = None
+) -> Step:
     """How the template comes to carry this image; `others` are versions of it as (number, data), in whatever order.
 
     The newest version that differs from the present one in nothing but the image is used. A group that follows $Latest
@@ -249,20 +255,45 @@ def step_for(template: Template, text: str, others: Iterable[tuple[int, Mapping[
     """
     if template.image_text == text:
         return Step(template, "stay", text, template.number)
-    rest = without_image(template.data)
-    fit = [number for number, data in others if data.get("ImageId") == text and without_image(data) == rest]
+    images = [image for image in (template.image, new) if image]
+    rest = without_images(template.data, images)
+    fit = [number for number, data in others if data.get("ImageId") == text and without_images(data, images) == rest]
     if fit and template.version != LATEST:
         return Step(template, "use", text, max(fit))
-    return Step(template, "make", text, 0)
+    volumes = rest.get("BlockDeviceMappings") or ()
+    own = any((mapping.get("Ebs") or {}).get("SnapshotId") for mapping in volumes)
+    return Step(template, "make", text, 0, tuple(volumes) if own else ())
 
 
-def without_image(data: Mapping[str, Any]) -> dict[str, Any]:
-    """All that a version says but its image, and but the snapshots that its volumes are made of: these are the image's,
-    and no version takes them over from its source (EC2's CreateLaunchTemplateVersion)."""
+def without_images(data: Mapping[str, Any], images: Sequence[Image]) -> dict[str, Any]:
+    """All that a version says but its image, and but the snapshots of that: those of the root volume, and others that
+    one of these images brings. A snapshot of the operator's own, such as a volume full of container images, stays.
+
+    No new version takes over snapshots from its source, so his own must be sent (EC2's CreateLaunchTemplateVersion).
+    """
     rest = copy.deepcopy({key: value for key, value in data.items() if key != "ImageId"})
     for mapping in rest.get("BlockDeviceMappings") or ():
-        (mapping.get("Ebs") or {}).pop("SnapshotId", None)
+        volume = mapping.get("Ebs") or {}
+        if any(
+            mapping.get("DeviceName") == image.root_device or volume.get("SnapshotId") in image.snapshots
+            for image in images
+        ):
+            volume.pop("SnapshotId", None)
     return rest
+
+
+def moved_by(steps: Iterable[Step]) -> dict[tuple[str, str], Step]:
+    """What comes to mean another version of a template, as (its id, $Latest or $Default), and by which step.
+
+    Every version that is made is the latest, also one that is made for a group that follows a number.
+    """
+    moved: dict[tuple[str, str], Step] = {}
+    for step in in_order(steps):
+        if step.action == "make":
+            moved[step.template.template_id, LATEST] = step
+        if step.follows and step.template.version == DEFAULT:
+            moved[step.template.template_id, DEFAULT] = step
+    return moved
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:

@@ -6,17 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws, AwsError, aws_errors
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import LaunchLookup, describe_groups
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import LaunchLookup
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.change import group_errors
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.launch import PARAMETER_PREFIX
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.records import LaunchSource
 from ansible_collections.evergreen.eks.plugins.module_utils.images.choice import (
-    DEFAULT,
     LATEST,
     Image,
     ImageRefused,
@@ -110,6 +109,12 @@ class TemplateReader:
             )
         return found
 
+    def latest_number(self, template: Template) -> int:
+        """Which version of it is the latest now."""
+        if template.version == LATEST:
+            return template.number
+        return self._template(template.template_id, template.name, LATEST).number
+
     def _template(self, template_id: str, name: str, version: str) -> Template:
         by = {"LaunchTemplateId": template_id} if template_id else {"LaunchTemplateName": name}
         what = f"version {version} of launch template {name or template_id} of Auto Scaling group {self._group}"
@@ -138,23 +143,15 @@ def image_from(raw: Mapping[str, Any]) -> Image:
         architecture=raw.get("Architecture", ""),
         state=raw.get("State", ""),
         root_device=raw.get("RootDeviceName", ""),
+        snapshots=frozenset(
+            mapping["Ebs"]["SnapshotId"]
+            for mapping in raw.get("BlockDeviceMappings") or ()
+            if (mapping.get("Ebs") or {}).get("SnapshotId")
+        ),
     )
 
 
-def others_following(aws: Aws, group: str, template: Template) -> list[str]:
-    """Other groups of the region that launch from whatever is this template's latest, or default, version."""
-    if template.version not in (LATEST, DEFAULT):
-        return []
-    mine = (template.template_id, template.version)
-    return [
-        other.name
-        for other in describe_groups(aws)
-        if other.name != group
-        if mine in {(one.template_id, one.version) for one in (other.launch, *other.launch.overrides)}
-    ]
-
-
-def make_version(aws: Aws, template: Template, text: str) -> int:
+def make_version(aws: Aws, template: Template, text: str, volumes: Sequence[Mapping[str, Any]] = ()) -> int:
     """A version like the one that is launched now, with this image instead; its number.
 
     May be repeated: the client token sees to it that there is one of it.
@@ -163,7 +160,7 @@ def make_version(aws: Aws, template: Template, text: str) -> int:
         answer = aws.client("ec2").create_launch_template_version(
             LaunchTemplateId=template.template_id,
             SourceVersion=str(template.number),
-            LaunchTemplateData={"ImageId": text},
+            LaunchTemplateData={"ImageId": text, **({"BlockDeviceMappings": list(volumes)} if volumes else {})},
             VersionDescription=f"evergreen.eks: version {template.number} with {text}"[:255],
             ClientToken=token_of(template, text),
         )

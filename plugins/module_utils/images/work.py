@@ -13,11 +13,12 @@ from typing import Any
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import read_cluster
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, WaitTimeout
-from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group, living_group
+from ansible_collections.evergreen.eks.plugins.module_utils.groups import Group, describe_groups, living_group
 from ansible_collections.evergreen.eks.plugins.module_utils.groups.launch import PARAMETER_PREFIX
 from ansible_collections.evergreen.eks.plugins.module_utils.images.choice import (
     DEFAULT,
     KEEP,
+    LATEST,
     RECOMMENDED,
     Image,
     ImageRefused,
@@ -28,6 +29,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.images.choice import
     check_wish,
     concerns,
     in_order,
+    moved_by,
     policy_following,
     step_for,
     wanted_text,
@@ -38,7 +40,6 @@ from ansible_collections.evergreen.eks.plugins.module_utils.images.read import (
     has_version,
     make_version,
     mixed_policy,
-    others_following,
     set_default,
     set_policy,
     set_template,
@@ -46,6 +47,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.images.read import (
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call, Deadline, wait_until
 
 MANAGED_TAG = "eks:nodegroup-name"
+CLUSTER_TAG = "kubernetes.io/cluster/"  # before the name of the cluster that a group belongs to
 SEEN_POLLS = 12  # until what was just done is seen: EC2's reads are eventually consistent, within seconds mostly
 
 
@@ -94,14 +96,13 @@ def ensure_image(aws: Aws, call: Call, name: str, wish: Wish, *, cluster: str = 
         steps.append(step)
         images.append(image)
     warnings = [text for template, image in zip(before, images) if image for text in concerns(template, image, wish)]
-    moving = [step.template for step in steps if step.action != "stay"]
-    others = sorted({other for template in moving for other in others_following(aws, name, template)})
+    others = others_launching(aws, reader, group, steps, cluster)
     if others:
         warnings.append(
             f"The launch template of Auto Scaling group {name} is also that of {', '.join(others)}: what they launch "
             "from now on has the new image, too"
         )
-    if call.check_mode or not moving:
+    if call.check_mode or all(step.action == "stay" for step in steps):
         after = [_as_planned(step, image) for step, image in zip(steps, images)]
         return Outcome(before, after, steps, warnings, others)
     done = carry_out(aws, call, group, steps)
@@ -135,6 +136,47 @@ def refuse_foreign(group: Group, wish: Wish) -> None:
             reason="image_by_policy",
             remedy="Take the images out of the policy's overrides, or change them there and leave image at keep",
         )
+
+
+def others_launching(
+    aws: Aws, reader: TemplateReader, group: Group, steps: Sequence[Step], cluster: str = ""
+) -> list[str]:
+    """The other groups of the region that launch what these steps change, too.
+
+    Raises ImageRefused (template_shared) where more than the image would change for them, or they are of another
+    cluster, whose control plane may be too old for the image.
+    """
+    moved = moved_by(steps)
+    ours = {cluster} if cluster else _clusters_of(group)
+    found = []
+    for other in describe_groups(aws) if moved else ():
+        slots = {(one.template_id, one.version) for one in (other.launch, *other.launch.overrides)} & moved.keys()
+        if other.name == group.name or not slots:
+            continue
+        found.append(other.name)
+        for template_id, version in sorted(slots):
+            source = moved[template_id, version].template
+            theirs = _clusters_of(other)
+            if ours and theirs and not ours & theirs:
+                raise _shared(group, other, source, f"of cluster {', '.join(sorted(theirs))}", "the new image")
+            latest = reader.latest_number(source) if version == LATEST else source.number
+            if latest != source.number:
+                what = f"all that differs between version {source.number}, which {group.name} launches, and {latest}"
+                raise _shared(group, other, source, f"which follows {LATEST} (version {latest})", what)
+    return sorted(found)
+
+
+def _clusters_of(group: Group) -> set[str]:
+    return {key[len(CLUSTER_TAG) :] for key in group.tags if key.startswith(CLUSTER_TAG)}
+
+
+def _shared(group: Group, other: Group, template: Template, who: str, what: str) -> ImageRefused:
+    return ImageRefused(
+        f"The {template} of Auto Scaling group {group.name} is also that of {other.name}, {who}: a new version of it "
+        f"would bring {what} to what {other.name} launches",
+        reason="template_shared",
+        remedy=f"Give one of them a launch template of its own, or let {other.name} follow a number",
+    )
 
 
 def carry_out(aws: Aws, call: Call, group: Group, steps: Sequence[Step]) -> list[Step]:
@@ -204,7 +246,7 @@ def _decide(reader: TemplateReader, template: Template, wish: Wish, check_mode: 
         text = template.image_text  # it is behind the template's parameter already
     if text == template.image_text:
         return Step(template, "stay", text, template.number), image
-    return step_for(template, text, reader.versions_with(template, text)), image
+    return step_for(template, text, reader.versions_with(template, text), image), image
 
 
 def _made(aws: Aws, call: Call, step: Step) -> Step:
@@ -217,7 +259,7 @@ def _made(aws: Aws, call: Call, step: Step) -> Step:
         image=step.image_text,
         text=f"{template} gets a new version, {template.number} with {step.image_text}",
     )
-    number = make_version(aws, template, step.image_text)
+    number = make_version(aws, template, step.image_text, step.volumes)
     try:
         wait_until(
             lambda: has_version(aws, template, number),

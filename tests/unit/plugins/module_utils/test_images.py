@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import gzip
 from dataclasses import replace
 from typing import Any
@@ -23,13 +24,14 @@ from ansible_collections.evergreen.eks.plugins.module_utils.images.choice import
     check_wish,
     concerns,
     in_order,
+    moved_by,
     names_version,
     policy_following,
     step_for,
     token_of,
     user_data_of,
     wanted_text,
-    without_image,
+    without_images,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.images.families import (
     KINDS,
@@ -242,12 +244,53 @@ def test_a_template_that_carries_the_image_stays() -> None:
     assert (step.action, step.number, step.follows) == ("stay", 3, False)
 
 
-def test_snapshots_are_the_images_own() -> None:
-    volumes = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": "snap-1", "VolumeSize": 20}}, {"DeviceName": "/dev/b"}]
-    data = {"ImageId": OLD, "BlockDeviceMappings": volumes}
-    rest = [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20}}, {"DeviceName": "/dev/b"}]
-    assert without_image(data) == {"BlockDeviceMappings": rest}
-    assert volumes[0]["Ebs"]["SnapshotId"] == "snap-1", "what AWS said stays as it is"
+ROOT, CACHE = "/dev/xvda", "/dev/xvdb"
+
+
+def volumes(**snapshots: str) -> list[dict[str, Any]]:
+    """The volumes of a template: its root and another one, with the snapshots that are given."""
+    named = {ROOT: snapshots.get("root"), CACHE: snapshots.get("cache")}
+    return [
+        {"DeviceName": device, "Ebs": {"VolumeSize": 20, **({"SnapshotId": snapshot} if snapshot else {})}}
+        for device, snapshot in named.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("there", "left"),
+    [
+        (volumes(root="snap-old", cache="snap-mine"), volumes(cache="snap-mine")),
+        (volumes(root="snap-older", cache="snap-data"), volumes()),
+        (volumes(), volumes()),
+        ([{"DeviceName": CACHE, "NoDevice": ""}], [{"DeviceName": CACHE, "NoDevice": ""}]),
+    ],
+)
+def test_snapshots_of_the_image_are_the_new_images_and_those_of_the_operator_stay(there: Any, left: Any) -> None:
+    old = image(root_device=ROOT, snapshots=frozenset({"snap-old", "snap-data"}))
+    data = {"ImageId": OLD, "BlockDeviceMappings": there}
+    before = copy.deepcopy(data)
+    assert without_images(data, [old]) == {"BlockDeviceMappings": left}
+    assert data == before, "what AWS said stays as it is"
+
+
+@pytest.mark.parametrize(("snapshot", "sent"), [("snap-mine", volumes(cache="snap-mine")), ("", [])])
+def test_a_snapshot_of_the_operator_is_sent_with_the_new_version(snapshot: str, sent: list[Any]) -> None:
+    old = image(root_device=ROOT, snapshots=frozenset({"snap-old"}))
+    new = image(NEW, root_device=ROOT, snapshots=frozenset({"snap-new"}))
+    mine = template("3", old, BlockDeviceMappings=volumes(root="snap-old", cache=snapshot))
+    without = {"ImageId": NEW, "KeyName": "k", "BlockDeviceMappings": volumes(root="snap-new")}
+    step = step_for(mine, NEW, [(4, without)], new)
+    assert list(step.volumes) == sent
+    assert step.action == ("make" if snapshot else "use")
+
+
+def test_what_is_made_for_a_number_is_the_latest_too() -> None:
+    steps = [Step(template("3"), "make", NEW, 0), Step(template("$Default"), "use", NEW, 4)]
+    assert {slot: step.template.version for slot, step in moved_by(steps).items()} == {
+        ("lt-1", "$Latest"): "3",
+        ("lt-1", "$Default"): "$Default",
+    }
+    assert not moved_by([Step(template("3"), "use", NEW, 4), Step(template("$Latest"), "stay", NEW, 4)])
 
 
 def test_what_latest_is_to_mean_is_made_last() -> None:
