@@ -93,7 +93,7 @@ def test_a_cluster_that_stays_as_it_was_passes_and_only_lists_are_asked_for(worl
         "workloads": 3,
         "workloads_whole": 3,
     }
-    young = passed(world, picture, looks=20, timeout=30)
+    young = passed(world, picture, looks=100, timeout=30)
     assert young["passed"] and young["looked"] == 1
     let_it_age()
     world.record.clear()
