@@ -44,7 +44,6 @@ STEPS = {
     "lease": (Step("kubernetes", "POST leases"), 1),
     "version": (Step("eks", "UpdateClusterVersion"), 1),
     "addon": (Step("eks", "UpdateAddon"), 1),
-    "addon2": (Step("eks", "UpdateAddon"), 2),
     "kube-proxy": (Step("kubernetes", "PATCH daemonsets"), 1),
     "template": (Step("ec2", "CreateLaunchTemplateVersion"), 1),
     "tags": (Step("autoscaling", "CreateOrUpdateTags"), 1),
