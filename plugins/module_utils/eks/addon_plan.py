@@ -15,6 +15,8 @@ from typing import Any, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.addon_versions import (
+    DEFAULT,
+    LATEST,
     AddonVersionError,
     Choice,
     Offers,
@@ -218,7 +220,8 @@ def plan_self_managed(
     wish: Wish, workload: SelfManaged, offers: Sequence[Offers], terms: Terms, *, named: bool
 ) -> Item:
     """The plan for one that EKS does not manage. An image that is none of EKS's stays as it is; to set one that was
-    asked for by name is an error (image_foreign)."""
+    asked for by name is an error (image_foreign). That no way leads from its version to the usual one is an error only
+    where it is to be set; else it is told in the note."""
     if not workload.version:
         note = f"its image {workload.found} is none of EKS's"
         if named and terms.self_managed == SET:
@@ -228,13 +231,23 @@ def plan_self_managed(
                 remedy="Bring it up to date as it was installed, and leave it out here",
                 addon=wish.name,
             )
-        wanted = offers[0].default if wish.version == "default" else offers[0].latest
-        return Item(wish, offers[0], Choice(wanted), (), workload=workload, note=note)
-    choice = chosen(wish, workload.version, offers)
-    if workload.image_at(choice.version) == workload.found:
-        return Item(wish, offers[0], choice, (), workload=workload)
-    path = tuple(steps(offers[0], workload.version, choice.version))
+        return Item(wish, offers[0], Choice(_usual(wish, offers[0])), (), workload=workload, note=note)
+    try:
+        choice = chosen(wish, workload.version, offers)
+        if workload.image_at(choice.version) == workload.found:
+            return Item(wish, offers[0], choice, (), workload=workload)
+        path = tuple(steps(offers[0], workload.version, choice.version))
+    except AddonVersionError as error:
+        # What is only reported may be as it is: kube-proxy of a cluster that is years old, or a newer aws-node.
+        if terms.self_managed == SET or wish.version not in (DEFAULT, LATEST):
+            raise
+        return Item(wish, offers[0], Choice(_usual(wish, offers[0])), (), workload=workload, note=error.message)
     return Item(wish, offers[0], choice, path, workload=workload, note=choice.why)
+
+
+def _usual(wish: Wish, offers: Offers) -> str:
+    """The version that is wanted of an add-on whatever it is at."""
+    return offers.default if wish.version == DEFAULT else offers.latest
 
 
 def chosen(wish: Wish, installed: str, offers: Sequence[Offers]) -> Choice:

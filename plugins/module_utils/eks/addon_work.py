@@ -471,7 +471,7 @@ def warnings_of(outcomes: Sequence[Outcome], terms: Terms) -> list[str]:
         item = outcome.item
         if not item.workload:
             continue
-        if not item.version:
+        if item.note and not item.steps:
             found.append(f"{item.name} is self-managed and is left as it is: {item.note}")
         elif terms.self_managed == REPORT and outcome.image != outcome.wanted_image:
             found.append(

@@ -20,6 +20,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.eks.addon_plan impor
     read_wishes,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.addon_versions import Offer, Offers
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.addon_work import Outcome, warnings_of
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.addons import Addon
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import Issue
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.self_managed import KINDS, SelfManaged, from_manifest
@@ -139,3 +140,30 @@ def test_an_image_of_somebody_else_stays_and_is_an_error_only_where_it_was_named
     with pytest.raises(EvergreenError, match="DaemonSet kube-proxy is self-managed, and its image") as caught:
         plan_self_managed(wish("kube-proxy"), workload, [PROXY], setting, named=True)
     assert caught.value.reason == "image_foreign"
+
+
+CNI = Offers("vpc-cni", "1.33", (Offer("v1.19.6-eksbuild.1"), Offer("v1.20.4-eksbuild.2", default=True)))
+
+
+def aws_node(version: str) -> SelfManaged:
+    spec = {
+        "template": {"spec": {"containers": [{"name": "aws-node", "image": f"r.example/amazon-k8s-cni:{version}"}]}}
+    }
+    return from_manifest(KINDS["vpc-cni"], {"metadata": {"name": "aws-node"}, "spec": spec})
+
+
+@pytest.mark.parametrize(
+    ("version", "reason", "words"),
+    [("v1.12.6", "version_unreachable", "offers nothing"), ("v1.21.0", "unknown_version", "newer than")],
+)
+def test_one_that_is_only_reported_never_fails_for_its_version(version: str, reason: str, words: str) -> None:
+    """A cluster that is years old, or whose operator is ahead of EKS, is upgraded all the same."""
+    item = plan_self_managed(wish("vpc-cni"), aws_node(version), [CNI], TERMS, named=True)
+    outcome = Outcome(item, item.version, image=item.workload.found, wanted_image="w")
+    assert (item.choice.version, item.steps) == ("v1.20.4-eksbuild.2", ())
+    assert words in item.note
+    assert warnings_of([outcome], TERMS) == [f"vpc-cni is self-managed and is left as it is: {item.note}"]
+    for terms, asked in ((replace(TERMS, self_managed="set"), "default"), (TERMS, "v1.99.0-eksbuild.1")):
+        with pytest.raises(EvergreenError) as caught:
+            plan_self_managed(wish("vpc-cni", asked), aws_node(version), [CNI], terms, named=False)
+        assert caught.value.reason == (reason if asked == "default" else "unknown_version")
