@@ -30,6 +30,8 @@ STATUSES = (PASSING, WARNING, ERROR, UNKNOWN)
 # The check that fails for a cluster's health issues.
 HEALTH_CHECK = "Cluster health issues"
 IN_PROGRESS, COMPLETED, FAILED, NEVER = "IN_PROGRESS", "COMPLETED", "FAILED", "NEVER"
+# With this EKS refuses what it could do at another time.
+NOT_NOW = "InvalidRequestException"
 
 
 @dataclass(frozen=True)
@@ -224,8 +226,7 @@ def refresh_insights(aws: Aws, call: Call, cluster: str, *, timeout: float, poll
     before = read_refresh(aws, cluster)
     if before.status != IN_PROGRESS:
         call.journal.write("intent", verb="StartInsightsRefresh", subject=subject, text=f"{subject}: EKS looks again")
-        # To ask twice is to ask once: EKS answers with the look that is under way.
-        ask(aws, "StartInsightsRefresh", subject, clusterName=cluster)
+        _start_refresh(aws, cluster, subject)
     try:
         refresh = wait_patiently(
             lambda: read_refresh(aws, cluster),
@@ -249,6 +250,19 @@ def refresh_insights(aws: Aws, call: Call, cluster: str, *, timeout: float, poll
             remedy="Run again; until then its insights are those of the last look",
         )
     return refresh
+
+
+def _start_refresh(aws: Aws, cluster: str, subject: str) -> None:
+    """To ask twice is to ask once: EKS answers with the look that is under way. Raises RefreshFailed, AwsError."""
+    try:
+        ask(aws, "StartInsightsRefresh", subject, clusterName=cluster)
+    except AwsError as error:
+        if error.code != NOT_NOW:
+            raise
+        raise RefreshFailed(
+            f"EKS does not look at cluster {cluster} again now: {error.message}",
+            remedy="Run again later; until then its insights are those of the last look",
+        ) from error
 
 
 def is_over(seen: Refresh, before: Refresh) -> bool:

@@ -157,3 +157,14 @@ def test_the_first_look_of_all_may_take_too_long() -> None:
 )
 def test_when_a_look_is_over(seen: Refresh, before: Refresh, over: bool) -> None:
     assert is_over(seen, before) is over
+
+
+@pytest.mark.parametrize(("code", "kind"), [("InvalidRequestException", RefreshFailed), ("ClientException", AwsError)])
+def test_a_look_that_eks_refuses_now_is_one_that_failed(code: str, kind: type[Exception]) -> None:
+    """An upgrade goes on with what is known then, and says so."""
+    with scripted_aws() as script:
+        expect_look(script, "COMPLETED")
+        script.fail("eks", "start_insights_refresh", code, "a look a minute", clusterName="prod")
+        with pytest.raises(kind, match="a look a minute") as refused:
+            refresh(script)
+    assert isinstance(refused.value, RefreshFailed) is (kind is RefreshFailed)
