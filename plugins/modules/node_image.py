@@ -82,7 +82,8 @@ notes:
     C(ec2:DescribeImages); C(ssm:GetParameters) for V(recommended) and C(resolve:ssm:) images; C(eks:DescribeCluster)
     with O(cluster_name); and to change anything C(ec2:CreateLaunchTemplateVersion), with C(ec2:ModifyLaunchTemplate)
     for groups that follow C($Default), with C(autoscaling:UpdateAutoScalingGroup) for those that follow a number. For
-    the latter AWS also wants what a launch takes, C(ec2:RunInstances) and C(iam:PassRole)."
+    the latter AWS also wants what a launch takes, C(ec2:RunInstances), C(iam:PassRole), and C(ec2:CreateTags) where the
+    template tags what it launches."
   - A group that follows C($Default) moves the default of its template, and one that follows C($Latest) its latest
     version, for everybody who follows these. Other groups that do are answered in RV(also_used_by), with a warning.
   - A group with a launch configuration, one of an EKS managed node group, and one whose policy names images itself are
