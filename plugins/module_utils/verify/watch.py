@@ -129,7 +129,7 @@ class Verifier:
             looked=(last.looked if last else 0) + 1,
             quiet_for=0 if waiting else (last.quiet_for if last else 0) + 1,
         )
-        self._tell(self._last.errors)
+        self._tell(self._last.found)
         return self._last
 
     def _sorted_out(self, every: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
@@ -156,16 +156,18 @@ class Verifier:
         open_ones = [one for one in (*found, *settling) if not self.terms.choice.ignores(one)]
         return Compared(tuple(found), tuple(settling), waiting=bool(open_ones) and not seen.clear_for)
 
-    def _tell(self, errors: Sequence[Finding]) -> None:
+    def _tell(self, found: Sequence[Finding]) -> None:
         """One line in the journal for each change since the last look; the watcher has told of its own.
 
         What is wrong with a thing is known by its remedy: the message has numbers in it, which may change all the time.
         """
-        now = {(one.check, one.object, one.remedy): one for one in errors if one.check != SNAPSHOT}
+        now = {(one.check, one.object, one.remedy): one for one in found if one.check != SNAPSHOT}
         for known, finding in now.items():
             if known not in self._told:
                 fields = finding.as_data()
-                self._call.journal.write("finding", text=fields.pop("message"), **fields)
+                message = fields.pop("message")
+                text = message if finding.severity == ERROR else f"warning: {message}"
+                self._call.journal.write("finding", text=text, **fields)
         for known in self._told.keys() - now.keys():
             over = self._told[known]
             text = f"over: {over.message}"

@@ -187,11 +187,12 @@ def test_the_journal_tells_what_came_what_went_and_how_it_ended(tmp_path: Path) 
 
 def test_two_things_that_are_wrong_with_one_object_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    group = a_group("shared", "i-a", version=OLD)
+    group = a_group("shared", "i-a", version=OLD, image="amazon-eks-node-1.31-v1")
     Watched(a_scene(a_ready_node("a", cordoned=True), groups=(group,)), journal=str(path)).failed()
     events = [json.loads(line) for line in path.read_text().splitlines()]
     told = [event["text"] for event in events if event["kind"] == "finding"]
-    assert len(told) == 2 and "would launch" in told[0] and "cordoned" in told[1]
+    assert len(told) == 3 and "would launch" in told[0] and "1 node, which is cordoned" in told[1]
+    assert told[2] == "warning: Node a is cordoned by somebody"
 
 
 def test_the_text_is_for_a_ticket() -> None:
