@@ -57,9 +57,10 @@ class Sidecar:
     container: str
 
     def is_asked_for(self, pod: Mapping[str, Any]) -> bool:
-        """By the pod's own annotations; Istio takes a label, too."""
-        metadata = pod["metadata"]
-        return any((metadata.get(kind) or {}).get(self.annotation) == self.value for kind in ("annotations", "labels"))
+        """By the pod's own annotations; Istio takes a label, too. Of a YAML boolean Ansible makes the text True."""
+        metadata, value = pod["metadata"], self.value.casefold()
+        carried = [(metadata.get(kind) or {}).get(self.annotation) or "" for kind in ("annotations", "labels")]
+        return any(one.casefold() == value for one in carried)
 
 
 @dataclass(frozen=True)

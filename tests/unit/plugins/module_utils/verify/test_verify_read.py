@@ -227,3 +227,10 @@ def test_a_volume_attachment() -> None:
     assert (found.since, found.error) == ("2026-11-21T01:00:00Z", "too many volumes")
     manifest["metadata"]["deletionTimestamp"] = "2026-11-21T02:00:00Z"
     assert (attachment_from(manifest).leaving, attachment_from(manifest).since) == (True, "2026-11-21T02:00:00Z")
+
+
+@pytest.mark.parametrize(("value", "asked"), [("true", True), ("True", True), ("false", False)])
+def test_a_sidecar_is_asked_for_also_where_its_value_was_a_yaml_boolean(value: str, asked: bool) -> None:
+    for kind in ("annotations", "labels"):
+        pod = {"metadata": {kind: {VAULT.annotation: "true"}}}
+        assert Sidecar(VAULT.annotation, value, VAULT.container).is_asked_for(pod) is asked
