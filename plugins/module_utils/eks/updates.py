@@ -23,6 +23,8 @@ from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call,
 
 IN_PROGRESS, SUCCESSFUL = "InProgress", "Successful"
 VERSION_UPDATE, VERSION_ROLLBACK = "VersionUpdate", "VersionRollback"
+# What an add-on was configured with may hold what nobody else should read: it goes into no result.
+UNTOLD = ("ConfigurationValues",)
 # EKS is at work on this very thing, or was a moment ago: it says so for a while after an update, too.
 BUSY = "ResourceInUseException"
 # What helps, by the error code of an update; the others say it themselves.
@@ -88,7 +90,7 @@ class Update:
             "type": self.kind,
             "status": self.status,
             "created": self.created,
-            "params": dict(self.params),
+            "params": {name: value for name, value in self.params.items() if name not in UNTOLD},
             "errors": [vars(error) | {"resources": list(error.resources)} for error in self.errors],
         }
 

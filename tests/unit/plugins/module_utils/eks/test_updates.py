@@ -57,6 +57,12 @@ def test_an_update_as_a_record() -> None:
     assert (update.running, update.successful) == (True, False)
 
 
+def test_what_an_addon_was_configured_with_is_not_told() -> None:
+    params = {"AddonVersion": "v1.20.4-eksbuild.2", "ConfigurationValues": '{"token": "secret"}'}
+    update = Update("u-1", "AddonUpdate", "Failed", params=params)
+    assert update.record["params"] == {"AddonVersion": "v1.20.4-eksbuild.2"}
+
+
 @pytest.mark.parametrize(
     ("ids", "order"), [([], []), (["a"], ["a"]), (["a", "b"], ["b", "a"]), (list("abcde"), list("eadbc"))]
 )
