@@ -51,6 +51,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.variables import (
 )
 
 ALL_GROUPS = "all"
+ALL_ADDONS = "all"
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class Request:
                 if not variable.per_group
                 for target in variable.goes_to
             },
+            "upgrade_addons_between": without_versions(self.common["addons"]),
             "upgrade_node_groups": images,
             "verify_node_groups": list(asg_names),
         }
@@ -249,6 +251,16 @@ def host_name(asg_name: str) -> str:
 def cluster_host_name(cluster: str, region: str) -> str:
     """A name for the cluster's host in the inventory, which no node group's host can have: of it C(@) is encoded."""
     return f"{cluster}@{region}"
+
+
+def without_versions(addons: Any) -> Any:
+    """The add-ons as they are wanted at versions in between: their own versions are meant for the end."""
+    if addons == ALL_ADDONS:
+        return addons
+    return [
+        {key: value for key, value in entry.items() if key != "version"} if isinstance(entry, Mapping) else entry
+        for entry in addons
+    ]
 
 
 def is_unset(value: Any) -> bool:
@@ -541,8 +553,8 @@ def _addons(variable: Variable, value: Any) -> Any:
         entries = _listed(value, variable.name)
     except InvalidInput:
         raise _Unfit(expected) from None
-    if entries == ["all"]:
-        return "all"
+    if entries == [ALL_ADDONS]:
+        return ALL_ADDONS
     for entry in entries:
         name = entry.get("name") if isinstance(entry, Mapping) else entry
         if not isinstance(name, str) or not name.strip():

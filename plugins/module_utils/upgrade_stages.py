@@ -15,6 +15,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.course import (
     BAKE,
     CONTROL_PLANE,
     FARGATE,
+    KEEP,
     NODES,
     Course,
     Part,
@@ -284,8 +285,15 @@ def _begun(
         "backup_dir": str(upgrade.journal.parent),
         "journal": str(upgrade.journal),
         "checkpoint": upgrade.store.place,
-        "summary": [head, *summary(course, checkpoint.was if resumed else now)],
+        "summary": [head, *summary(course, checkpoint.was if resumed else now), *_kept(upgrade.settings.images)],
     }
+
+
+def _kept(images: Mapping[str, str]) -> list[str]:
+    """Which groups are to keep what they launch: nobody should learn that only from the verification."""
+    kept = [name for name, image in images.items() if image == KEEP]
+    what = "the version that their launch template says; with eks_image=recommended they follow"
+    return [f"  {', '.join(kept)} keep their image: new nodes have {what}"] if kept else []
 
 
 def _refuse_unplanned(checkpoint: UpgradeCheckpoint, part: Part) -> None:

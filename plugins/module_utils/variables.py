@@ -98,7 +98,7 @@ UPGRADE_VARIABLES = (
     Variable("image_family", "text", "", per_group=True, goes_to=("node_image_family",), in_role=False),
     Variable("image_variant", "text", "", per_group=True, goes_to=("node_image_variant",), in_role=False),
     Variable("image_architecture", "text", "", per_group=True, goes_to=("node_image_architecture",), in_role=False),
-    Variable("addons", "addons", "all", goes_to=("addons_addons",), in_role=False),
+    Variable("addons", "addons", "all", goes_to=("upgrade_addons",), in_role=False),
     Variable(
         "addon_version",
         "text",

@@ -223,8 +223,9 @@ def test_bad_input_is_one_clear_error_that_keeps_nobody_from_the_right_one(world
 @pytest.mark.scenario(ONE_OF_EACH, speed=FAST)
 def test_what_fails_in_eks_is_named_and_the_rerun_goes_on_but_not_for_another_version(world: World) -> None:
     world.eks.script.fail("AddonUpdate", "AdmissionRequestDenied", "the webhook says no", of="coredns")
-    run = upgrade(world, "--tags", "control_plane,addons")
+    run = upgrade(world, "--tags", "control_plane,addons", eks_image="keep")
     assert run.rc == 2
+    assert "shared keep their image: new nodes have the version that their launch template says" in run.output
     assert "the webhook says no" in run.output
     assert "Done: control plane at 1.32" in run.output
     assert report_of(world)["outcome"] == "failed"

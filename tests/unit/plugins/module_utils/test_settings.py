@@ -380,3 +380,57 @@ def test_an_escalation_survives_as_text(given: Any) -> None:
 )
 def test_an_escalation_that_cannot_be_meant_is_refused(variables: Any, says: str) -> None:
     assert says in refusal(**variables)
+
+
+@pytest.mark.parametrize(
+    ("given", "in_the_end", "between"),
+    [
+        ("all", "all", "all"),
+        ("coredns,vpc-cni", ["coredns", "vpc-cni"], ["coredns", "vpc-cni"]),
+        (
+            '["coredns", {"name": "vpc-cni", "version": "v1.21.1-eksbuild.1", "resolve_conflicts": "NONE"}]',
+            ["coredns", {"name": "vpc-cni", "version": "v1.21.1-eksbuild.1", "resolve_conflicts": "NONE"}],
+            ["coredns", {"name": "vpc-cni", "resolve_conflicts": "NONE"}],
+        ),
+    ],
+)
+def test_versions_of_add_ons_are_meant_for_the_end_of_the_upgrade(given: Any, in_the_end: Any, between: Any) -> None:
+    variables = read(version="1.33", addons=given).cluster_variables(["shared"])
+    assert variables["upgrade_addons"] == in_the_end
+    assert variables["upgrade_addons_between"] == between
+
+
+def test_the_variables_of_an_upgrade_go_to_its_roles() -> None:
+    groups = [{"name": "istio", "image": "keep"}, "shared"]
+    request = read(version="v1.33", image="recommended", node_groups=groups, bake_seconds="10m", quiet="yes")
+
+    cluster = request.cluster_variables(["istio", "shared"])
+    assert (cluster["upgrade_version"], cluster["verify_version"]) == ("1.33", "1.33")
+    assert cluster["upgrade_node_groups"] == [
+        {"name": "istio", "image": "keep"},
+        {"name": "shared", "image": "recommended"},
+    ]
+    assert cluster["upgrade_bake_seconds"] == 600
+    assert cluster["addons_quiet"] is True
+    assert request.upgrade_variables("istio")["node_image_image"] == "keep"
+    assert request.upgrade_variables("shared")["upgrade_cluster_name"] == "production"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("version", 1.3, "eks_version cannot be 1.3. Give a Kubernetes version such as 1.33, in quotes"),
+        ("version", "2.0", "eks_version cannot be '2.0'"),
+        ("image", "ami-1", "eks_image cannot be 'ami-1'. Give keep, recommended or the id of an image"),
+        ("addons", '[{"version": "v1"}]', "eks_addons cannot be"),
+        ("verify_sidecars", '[{"annotation": "a"}]', "eks_verify_sidecars cannot be"),
+        ("resolve_conflicts", "preserve", "eks_resolve_conflicts cannot be 'preserve'. Give PRESERVE or OVERWRITE"),
+    ],
+)
+def test_what_an_upgrade_cannot_be_asked_is_refused_in_words(name: str, given: Any, words: str) -> None:
+    assert refusal(**{name: given}).startswith(words)
+
+
+def test_a_playbook_may_need_more_variables() -> None:
+    with pytest.raises(InvalidInput, match="eks_version is not set. Name the Kubernetes version"):
+        read_request(CLUSTER, Surroundings(), ["version"])
