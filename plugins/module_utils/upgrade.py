@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
-from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import CheckpointError
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint, CheckpointError
 from ansible_collections.evergreen.eks.plugins.module_utils.course import KEEP, Course, Kubelets, plan_course
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import UPDATING, Cluster, read_cluster
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import (
@@ -62,7 +62,8 @@ class Upgrade:
     """The upgrade of one cluster: the doors to AWS and Kubernetes, its checkpoint, its journal and its lock.
 
     C(take_hold) takes the lock of the cluster for this playbook run, or does nothing where none is wanted. C(hold) is
-    the file by which the run knows that it has it, "" before or without that. C(wish) says which reports it leaves.
+    the file by which the run knows that it has it, "" before or without that. C(wish) says which reports it leaves,
+    C(rollouts) where the checkpoint of a node group's rollout is.
     """
 
     aws: Aws
@@ -74,6 +75,7 @@ class Upgrade:
     settings: UpgradeSettings
     holder: Holder
     take_hold: Callable[[], str]
+    rollouts: Callable[[str], Store[Checkpoint]]
     hold: str = ""
     wish: Wish = Wish()
 

@@ -15,7 +15,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import CheckpointError
-from ansible_collections.evergreen.eks.plugins.module_utils.course import ADDONS, CONTROL_PLANE, Course, Part
+from ansible_collections.evergreen.eks.plugins.module_utils.course import (
+    ADDONS,
+    BAKE,
+    CONTROL_PLANE,
+    VERIFY,
+    Course,
+    Part,
+)
 
 SCHEMA = 1
 
@@ -74,8 +81,8 @@ class UpgradeCheckpoint:
         """Whether anything of it can have changed the cluster, by the control plane's version of now."""
         if updating or control_plane != self.was:
             return True
-        begun = [part for part in self.course.parts if self.record(part).began]
-        return any(part.name != CONTROL_PLANE for part in begun)
+        begun = [part.name for part in self.course.parts if self.record(part).began]
+        return any(name not in (CONTROL_PLANE, BAKE, VERIFY) for name in begun)
 
     def begin(self, part: Part, now: str) -> PartRecord:
         """Note that a part is begun, for the first time or again."""

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils import upgrade_stages
 from ansible_collections.evergreen.eks.plugins.module_utils.aws import Aws
+from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import Checkpoint
 from ansible_collections.evergreen.eks.plugins.module_utils.course import BAKE, NODES, PARTS, Part
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import asked_version
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import InvalidInput
@@ -22,6 +24,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.rollout_options impo
 from ansible_collections.evergreen.eks.plugins.module_utils.store import (
     CLUSTER_ITSELF,
     Place,
+    Store,
     default_directory,
     journal_path,
     refuse_lost_state,
@@ -141,6 +144,10 @@ def upgrade_of(params: dict[str, Any], call: Call) -> Upgrade:
         job=params["awx_job_id"] or "",
     )
     state = {**params["state"], "dir": directory}
+
+    def rollouts(group: str) -> Store[Checkpoint]:
+        return store_of(state, replace(place, group=group), aws, client, call, params["poll_seconds"])
+
     return Upgrade(
         aws=aws,
         client=client,
@@ -151,6 +158,7 @@ def upgrade_of(params: dict[str, Any], call: Call) -> Upgrade:
         settings=settings,
         holder=holder,
         take_hold=lock_of(client, call, holder, place, directory, settings),
+        rollouts=rollouts,
         hold=params["lease"] or "",
         wish=Wish.of(params["report"]),
     )

@@ -31,6 +31,25 @@ def disproof(upgrade: Upgrade, part: Part, record: PartRecord) -> str:
     return check(upgrade, part, record) if check else ""
 
 
+def rolled(upgrade: Upgrade, part: Part, record: PartRecord) -> bool:
+    """Whether the group's rollout came to its end in an earlier attempt of this part, which died before it noted that.
+
+    Then nobody is selected again whose instance is as it should be, whatever was asked for.
+    """
+    if part.name != NODES or not record.began:
+        return False
+    last = upgrade.rollouts(part.group).former()
+    return last is not None and not last.given_up and last.ended >= record.began
+
+
+def left_behind(upgrade: Upgrade, part: Part) -> bool:
+    """Whether the control plane is past the version of this part, by whose hand ever, so that only later parts matter:
+    it does not go back, and its add-ons must go with what it is now."""
+    if part.name not in (CONTROL_PLANE, ADDONS):
+        return False
+    return read_cluster(upgrade.aws, upgrade.cluster_name).version > asked_version(part.version)
+
+
 def _control_plane(upgrade: Upgrade, part: Part, _record: PartRecord) -> str:
     now = read_cluster(upgrade.aws, upgrade.cluster_name).version
     return "" if now >= asked_version(part.version) else f"the control plane is at {now}"
@@ -38,7 +57,7 @@ def _control_plane(upgrade: Upgrade, part: Part, _record: PartRecord) -> str:
 
 def _addons(upgrade: Upgrade, part: Part, record: PartRecord) -> str:
     """Once the control plane has gone on, its add-ons are those of a later part."""
-    if read_cluster(upgrade.aws, upgrade.cluster_name).version > asked_version(part.version):
+    if left_behind(upgrade, part):
         return ""
     for name, version in sorted((record.facts.get("addons") or {}).items()):
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.evergreen.eks.plugins.module_utils.course import (
@@ -21,8 +22,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.course import (
     Part,
     summary,
 )
-from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import offered_versions, read_cluster
-from ansible_collections.evergreen.eks.plugins.module_utils.eks.decisions import check_offered
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import (
+    node_groups,
+    offered_versions,
+    read_cluster,
+)
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.decisions import check_node_groups, check_offered
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import asked_version
 from ansible_collections.evergreen.eks.plugins.module_utils.errors import EvergreenError, InvalidInput, counted
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder
@@ -42,7 +47,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.upgrade import (
     view,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint import UpgradeCheckpoint
-from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_proof import disproof
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_proof import disproof, left_behind, rolled
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
 
 PURPOSE = "upgrade"
@@ -54,22 +59,29 @@ class NotYet(EvergreenError):
     default_reason = "not_yet"
 
 
+@dataclass(frozen=True)
+class Look:
+    """The cluster and what is recorded of its upgrade, at one moment. C(stale) is the run of a checkpoint that is to be
+    put aside, "" where there is none."""
+
+    seen: View
+    checkpoint: UpgradeCheckpoint
+    course: Course
+    resumed: bool
+    stale: str
+
+
 def begin(upgrade: Upgrade, who_and_how: Mapping[str, Any]) -> dict[str, Any]:
     """Take the cluster in hand, for the first time or again, and record the course. In check mode only look."""
     if not upgrade.settings.version:
         raise InvalidInput("No Kubernetes version is named", remedy="Name it with version (eks_version)")
-    seen = view(upgrade)
-    checkpoint, stale = unfinished_upgrade(upgrade, seen)
-    course = _course(upgrade, checkpoint, seen)
-    resumed = checkpoint is not None
-    if checkpoint is None:
-        checkpoint = _fresh(upgrade, seen, course)
+    first = _look(upgrade)
     if upgrade.call.check_mode:
-        return _begun(upgrade, checkpoint, course, seen, resumed, lease="")
+        return _begun(upgrade, first, lease="")
     make_folder_of(upgrade.journal)
     lease = upgrade.take_hold()
-    known, stale = unfinished_upgrade(upgrade, seen)  # as it is now that nobody else writes it
-    checkpoint = known or checkpoint
+    now = _look(upgrade)  # another run may have come to its end while this one waited for the lock
+    checkpoint, course, resumed, stale = now.checkpoint, now.course, now.resumed, now.stale
     checkpoint.course, checkpoint.holder = course, upgrade.holder.label
     checkpoint.provenance = {name: who_and_how.get(name) or "" for name in ("operator", "awx_job_id")}
     if stale:
@@ -91,7 +103,7 @@ def begin(upgrade: Upgrade, who_and_how: Mapping[str, Any]) -> dict[str, Any]:
         awx_job_id=who_and_how.get("awx_job_id") or "",
         command=who_and_how.get("resume_command") or "",
     )
-    return {**_begun(upgrade, checkpoint, course, seen, resumed, lease), "changed": True}
+    return {**_begun(upgrade, now, lease), "changed": True}
 
 
 def part_begun(upgrade: Upgrade, part: Part) -> dict[str, Any]:
@@ -109,7 +121,14 @@ def part_begun(upgrade: Upgrade, part: Part) -> dict[str, Any]:
             upgrade.say("part_skipped", f"{part.title}: done before, at {record.finished}", **_named(part))
             return {"changed": False, "skip": True, "finished_before": True, "part_began": record.began}
         upgrade.say("part_undone", f"{part.title}: done before, but {why}: once more", **_named(part), reason=why)
+    if left_behind(upgrade, part):
+        text = f"{part.title}: left behind, the control plane is newer by now"
+        now = upgrade.call.clock.timestamp()
+        record = upgrade.amend(lambda known: known.finish(part, now, {"lines": [text]})).record(part)
+        upgrade.say("part_skipped", text, **_named(part))
+        return {"changed": True, "skip": True, "finished_before": False, "part_began": record.began}
     _refuse_out_of_order(upgrade, part)
+    finished_before = finished_before or rolled(upgrade, part, record)
     record = upgrade.amend(lambda known: known.begin(part, upgrade.call.clock.timestamp())).record(part)
     upgrade.say("part_begun", part.title, **_named(part), attempt=record.attempts)
     return {"changed": True, "skip": False, "finished_before": finished_before, "part_began": record.began}
@@ -135,11 +154,12 @@ def bake(upgrade: Upgrade, part: Part) -> dict[str, Any]:
     heed(upgrade.store, part.title)
     checkpoint = taken_up(upgrade)
     _refuse_unplanned(checkpoint, part)
-    if checkpoint.record(part).finished:
+    _refuse_out_of_order(upgrade, part)
+    since, stood = checkpoint.control_plane_done(part.version), checkpoint.record(part).finished
+    if stood and stood >= since:
         return {"changed": False}
     record = upgrade.amend(lambda known: known.begin(part, clock.timestamp())).record(part)
-    since = checkpoint.control_plane_done(part.version) or record.began
-    left = seconds - elapsed(since, clock.timestamp())
+    left = seconds - elapsed(since or record.began, clock.timestamp())
     if left > 0:
         upgrade.say("bake", f"the control plane stands for {left:g} s before the nodes follow", seconds=left)
         end = clock.now() + left
@@ -240,12 +260,24 @@ def outcome(checkpoint: UpgradeCheckpoint, now: str) -> dict[str, Any]:
 # --- the parts ---------------------------------------------------------------------------------------------------
 
 
+def _look(upgrade: Upgrade) -> Look:
+    """Look at the cluster and at the checkpoint; without one that is to be gone on with, plan the upgrade."""
+    seen = view(upgrade)
+    known, stale = unfinished_upgrade(upgrade, seen)
+    course = _course(upgrade, known, seen)
+    return Look(seen, known or _fresh(upgrade, seen, course), course, known is not None, stale)
+
+
 def _course(upgrade: Upgrade, checkpoint: UpgradeCheckpoint | None, seen: View) -> Course:
-    """The recorded course, or a new one. Raises InvalidInput, and Refused for a version that EKS does not offer."""
+    """The recorded course, or a new one.
+
+    Raises InvalidInput, and Refused for a version that EKS does not offer, or that managed node groups forbid for now.
+    """
     if checkpoint is None:
         wanted = asked_version(upgrade.settings.version)
         if wanted > seen.cluster.version:
             check_offered(wanted.later(-1), wanted, offered_versions(upgrade.aws))
+            check_node_groups(seen.cluster, wanted, node_groups(upgrade.aws, upgrade.cluster_name))
         return seen.course(upgrade.settings.version)
     return checkpoint.course.with_groups(list(upgrade.settings.images))
 
@@ -266,11 +298,10 @@ def _fresh(upgrade: Upgrade, seen: View, course: Course) -> UpgradeCheckpoint:
     )
 
 
-def _begun(
-    upgrade: Upgrade, checkpoint: UpgradeCheckpoint, course: Course, seen: View, resumed: bool, lease: str
-) -> dict[str, Any]:
+def _begun(upgrade: Upgrade, look: Look, lease: str) -> dict[str, Any]:
     """What the rest of the playbook goes by."""
-    now = str(seen.cluster.version)
+    checkpoint, course, resumed = look.checkpoint, look.course, look.resumed
+    now = str(look.seen.cluster.version)
     done = f", {counted(len(checkpoint.done), 'part')} done before" if resumed else ""
     head = f"Cluster {upgrade.cluster_name} from {checkpoint.was} to {course.target}{done}:"
     return {
@@ -304,7 +335,7 @@ def _refuse_unplanned(checkpoint: UpgradeCheckpoint, part: Part) -> None:
 
 def _refuse_out_of_order(upgrade: Upgrade, part: Part) -> None:
     """Raise NotYet where the control plane is older than what would follow it: newer nodes do not work with it."""
-    if part.name not in (ADDONS, NODES, FARGATE):
+    if part.name not in (ADDONS, BAKE, NODES, FARGATE):
         return
     now = read_cluster(upgrade.aws, upgrade.cluster_name).version
     if now < asked_version(part.version):

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.checkpoints import a_checkpoint
 from unit.fakes import FakeClock
 from unit.stores import Files
 from unit.upgrades import START, an_upgrade
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import CheckpointError
-from ansible_collections.evergreen.eks.plugins.module_utils.course import Part
+from ansible_collections.evergreen.eks.plugins.module_utils.course import Course, Leg, Part
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import parse_version
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import node_from
@@ -40,6 +41,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint i
     read_upgrade,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_facts import facts_of
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_proof import rolled
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 CONTROL_PLANE, ADDONS, NODES = Part("control_plane", "1.32"), Part("addons", "1.32"), Part("nodes", "1.32", "istio")
@@ -58,6 +60,28 @@ def test_it_survives_a_file() -> None:
     known.finish(CONTROL_PLANE, LATER, {"lines": ["1.31 -> 1.32"]})
     assert read_upgrade(known.to_json(), "here") == known
     assert read_upgrade(known.to_json(indent=None), "here") == known
+
+
+@pytest.mark.parametrize(
+    ("parts", "now", "updating", "touched"),
+    [
+        ((), "1.31", False, False),
+        ((), "1.31", True, True),
+        ((), "1.32", False, True),
+        ((CONTROL_PLANE,), "1.31", False, False),
+        ((ADDONS,), "1.31", False, True),
+        ((Part("nodes", "1.33", "istio"),), "1.31", False, True),
+        ((Part("verify", "1.33"), Part("bake", "1.33")), "1.31", False, False),
+    ],
+)
+def test_who_only_looked_keeps_nobody_from_another_version(
+    parts: tuple[Part, ...], now: str, updating: bool, touched: bool
+) -> None:
+    known = begun()
+    known.course = Course((Leg("1.33", ("1.32", "1.33"), ("istio",), True),))
+    for part in parts:
+        known.begin(part, START)
+    assert known.touched(now, updating) is touched
 
 
 @pytest.mark.parametrize(
@@ -124,7 +148,31 @@ def upgrade_of(tmp_path: Path, process: int = 7) -> Upgrade:
         settings=settings,
         holder=Holder("host", "b00t", "4026531836", process, "1"),
         take_hold=str,
+        rollouts=Files(tmp_path).open,
     )
+
+
+@pytest.mark.parametrize(
+    ("part", "ended", "given_up", "done"),
+    [
+        (Part("nodes", "1.32", "istio"), LATER, False, True),
+        (Part("nodes", "1.32", "istio"), LATER, True, False),
+        (Part("nodes", "1.32", "istio"), "2026-11-20T01:00:00Z", False, False),
+        (Part("nodes", "1.32", "istio"), "", False, False),
+        (Part("nodes", "1.32", "shared"), LATER, False, False),
+    ],
+)
+def test_a_rollout_that_ended_in_an_attempt_that_died_is_not_done_twice(
+    tmp_path: Path, part: Part, ended: str, given_up: bool, done: bool
+) -> None:
+    if ended:
+        store = Files(tmp_path).open("istio")
+        store.save(a_checkpoint(ended=ended, given_up=given_up))
+        store.archive("20261122T010000-abcdef")
+    known = begun(NODES)
+
+    assert rolled(upgrade_of(tmp_path), part, known.record(NODES)) is done
+    assert not rolled(upgrade_of(tmp_path), part, PartRecord()), "nothing was begun yet"
 
 
 def test_groups_that_end_at_the_same_moment_do_not_overwrite_each_other(tmp_path: Path) -> None:
