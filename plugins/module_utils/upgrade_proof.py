@@ -25,7 +25,12 @@ from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint i
 
 
 def disproof(upgrade: Upgrade, part: Part, record: PartRecord) -> str:
-    """Why the part is not done any more, in words; "" where it is."""
+    """Why the part is not done any more, in words; "" where it is.
+
+    Once the control plane has gone on, what was done for its former version is that of later parts.
+    """
+    if part.name != VERIFY and _passed(upgrade, part):
+        return ""
     checks = {CONTROL_PLANE: _control_plane, ADDONS: _addons, NODES: _nodes, FARGATE: _fargate, VERIFY: _verify}
     check = checks.get(part.name)
     return check(upgrade, part, record) if check else ""
@@ -42,11 +47,22 @@ def rolled(upgrade: Upgrade, part: Part, record: PartRecord) -> bool:
     return last is not None and not last.given_up and last.ended >= record.began
 
 
+def settled(upgrade: Upgrade, part: Part, record: PartRecord) -> bool:
+    """Whether a rollout of the group that this part began is unfinished: what its new nodes are to be stays as it was
+    then, also where AWS recommends another image by now."""
+    if part.name != NODES or not record.began:
+        return False
+    rollout = upgrade.rollouts(part.group).load()
+    return rollout is not None and not rollout.ended and rollout.started >= record.began
+
+
 def left_behind(upgrade: Upgrade, part: Part) -> bool:
     """Whether the control plane is past the version of this part, by whose hand ever, so that only later parts matter:
     it does not go back, and its add-ons must go with what it is now."""
-    if part.name not in (CONTROL_PLANE, ADDONS):
-        return False
+    return part.name in (CONTROL_PLANE, ADDONS) and _passed(upgrade, part)
+
+
+def _passed(upgrade: Upgrade, part: Part) -> bool:
     return read_cluster(upgrade.aws, upgrade.cluster_name).version > asked_version(part.version)
 
 
@@ -56,9 +72,6 @@ def _control_plane(upgrade: Upgrade, part: Part, _record: PartRecord) -> str:
 
 
 def _addons(upgrade: Upgrade, part: Part, record: PartRecord) -> str:
-    """Once the control plane has gone on, its add-ons are those of a later part."""
-    if left_behind(upgrade, part):
-        return ""
     for name, version in sorted((record.facts.get("addons") or {}).items()):
         try:
             found = ask(

@@ -47,7 +47,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.upgrade import (
     view,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint import UpgradeCheckpoint
-from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_proof import disproof, left_behind, rolled
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_proof import disproof, left_behind, rolled, settled
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Deadline, wait_until
 
 PURPOSE = "upgrade"
@@ -109,7 +109,13 @@ def begin(upgrade: Upgrade, who_and_how: Mapping[str, Any]) -> dict[str, Any]:
 def part_begun(upgrade: Upgrade, part: Part) -> dict[str, Any]:
     """Note that a part begins, unless it is finished, and one read proves that it still is so."""
     if upgrade.call.check_mode:
-        return {"changed": False, "skip": part.name == BAKE, "finished_before": False, "part_began": ""}
+        return {
+            "changed": False,
+            "skip": part.name == BAKE,
+            "finished_before": False,
+            "settled": False,
+            "part_began": "",
+        }
     heed(upgrade.store, part.title)
     checkpoint = taken_up(upgrade)
     _refuse_unplanned(checkpoint, part)
@@ -119,19 +125,32 @@ def part_begun(upgrade: Upgrade, part: Part) -> dict[str, Any]:
         why = disproof(upgrade, part, record)
         if not why:
             upgrade.say("part_skipped", f"{part.title}: done before, at {record.finished}", **_named(part))
-            return {"changed": False, "skip": True, "finished_before": True, "part_began": record.began}
+            return {
+                "changed": False,
+                "skip": True,
+                "finished_before": True,
+                "settled": True,
+                "part_began": record.began,
+            }
         upgrade.say("part_undone", f"{part.title}: done before, but {why}: once more", **_named(part), reason=why)
     if left_behind(upgrade, part):
         text = f"{part.title}: left behind, the control plane is newer by now"
         now = upgrade.call.clock.timestamp()
         record = upgrade.amend(lambda known: known.finish(part, now, {"lines": [text]})).record(part)
         upgrade.say("part_skipped", text, **_named(part))
-        return {"changed": True, "skip": True, "finished_before": False, "part_began": record.began}
+        return {"changed": True, "skip": True, "finished_before": False, "settled": True, "part_began": record.began}
     _refuse_out_of_order(upgrade, part)
     finished_before = finished_before or rolled(upgrade, part, record)
+    in_hand = settled(upgrade, part, record)
     record = upgrade.amend(lambda known: known.begin(part, upgrade.call.clock.timestamp())).record(part)
     upgrade.say("part_begun", part.title, **_named(part), attempt=record.attempts)
-    return {"changed": True, "skip": False, "finished_before": finished_before, "part_began": record.began}
+    return {
+        "changed": True,
+        "skip": False,
+        "finished_before": finished_before,
+        "settled": in_hand,
+        "part_began": record.began,
+    }
 
 
 def part_finished(upgrade: Upgrade, part: Part, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -272,6 +272,10 @@ finished_before:
   description: Whether the part was finished once in this upgrade, whatever has become of it.
   returned: stage=part_begun
   type: bool
+settled:
+  description: Whether a rollout of the node group is under way, so that what its new nodes are to be must stay.
+  returned: stage=part_begun
+  type: bool
 part_began:
   description: When the part was begun for the first time in this upgrade, UTC.
   returned: stage=part_begun

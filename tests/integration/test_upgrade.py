@@ -147,6 +147,8 @@ def test_nodes_that_are_too_old_for_the_way_are_replaced_on_it_and_at_its_end(wo
     assert "The nodes of old are too old for 1.34: they have to be replaced at 1.33 on the way" in kept.output
     assert changes(world) == []
 
+    own = wanted(eks_version="1.34")
+    roll_until_killed(world, "autoscaling", "^TerminateInstance", skip=1, playbook=PLAYBOOK, **own)
     run = upgrade(world, timeout=600, eks_version="1.34")
 
     assert run.rc == 0, run.output

@@ -41,7 +41,7 @@ from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint i
     read_upgrade,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_facts import facts_of
-from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_proof import rolled
+from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_proof import rolled, settled
 from ansible_collections.evergreen.eks.plugins.module_utils.waiting import Call
 
 CONTROL_PLANE, ADDONS, NODES = Part("control_plane", "1.32"), Part("addons", "1.32"), Part("nodes", "1.32", "istio")
@@ -173,6 +173,25 @@ def test_a_rollout_that_ended_in_an_attempt_that_died_is_not_done_twice(
 
     assert rolled(upgrade_of(tmp_path), part, known.record(NODES)) is done
     assert not rolled(upgrade_of(tmp_path), part, PartRecord()), "nothing was begun yet"
+
+
+@pytest.mark.parametrize(
+    ("rollout", "in_hand"),
+    [
+        ({"started": LATER}, True),
+        ({"started": "2026-11-20T01:00:00Z"}, False),
+        ({"started": LATER, "ended": END}, False),
+        (None, False),
+    ],
+)
+def test_a_rollout_that_is_under_way_keeps_the_image_that_it_began_with(
+    tmp_path: Path, rollout: dict[str, str] | None, in_hand: bool
+) -> None:
+    if rollout:
+        Files(tmp_path).open("istio").save(a_checkpoint(**rollout))
+
+    assert settled(upgrade_of(tmp_path), NODES, begun(NODES).record(NODES)) is in_hand
+    assert not settled(upgrade_of(tmp_path), NODES, PartRecord())
 
 
 def test_groups_that_end_at_the_same_moment_do_not_overwrite_each_other(tmp_path: Path) -> None:
