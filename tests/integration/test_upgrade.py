@@ -218,7 +218,9 @@ def test_bad_input_is_one_clear_error_that_keeps_nobody_from_the_right_one(world
 
     run = upgrade(world, "--tags", "nodes")
     assert run.rc == 2
-    assert "The control plane of cluster evergreen-upgrade is at 1.31; node group shared at 1.32 can only" in run.output
+    assert (
+        "The control plane of cluster evergreen-upgrade is at 1.31; bake time of 1.32 can only follow it" in run.output
+    )
     assert set(changes(world)) <= {"StartInsightsRefresh"}
 
 
