@@ -185,6 +185,8 @@ def taken_up(upgrade: Upgrade) -> UpgradeCheckpoint:
 def unfinished_upgrade(upgrade: Upgrade, seen: View) -> tuple[Optional[UpgradeCheckpoint], str]:
     """The upgrade to be gone on with, None where there is none; and the run of a checkpoint that is to be put aside.
 
+    One that has changed nothing yet is begun anew.
+
     Raises UpgradeChanged for one that is for another version, CheckpointError for one of another cluster.
     """
     known = upgrade.store.load()
@@ -201,10 +203,10 @@ def unfinished_upgrade(upgrade: Upgrade, seen: View) -> tuple[Optional[UpgradeCh
         )
     if upgrade.settings.ignore_checkpoint:
         return None, known.run_id
+    if not known.touched(str(seen.cluster.version), seen.updating):
+        return None, known.run_id  # its snapshot, and its course, are of a cluster that may have changed meanwhile
     if known.version == upgrade.settings.version:
         return known, ""
-    if not known.touched(str(seen.cluster.version), seen.updating):
-        return None, known.run_id
     raise UpgradeChanged(
         f"the upgrade of cluster {upgrade.cluster_name} to {known.version}, begun {known.started}, is not finished "
         f"(run {known.run_id}), and this run is asked for {upgrade.settings.version}",

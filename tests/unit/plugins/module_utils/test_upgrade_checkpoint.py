@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from unit.upgrades import START, an_upgrade
 
 from ansible_collections.evergreen.eks.plugins.module_utils.checkpoint import CheckpointError
 from ansible_collections.evergreen.eks.plugins.module_utils.course import Course, Leg, Part
+from ansible_collections.evergreen.eks.plugins.module_utils.eks.clusters import Cluster
 from ansible_collections.evergreen.eks.plugins.module_utils.eks.versions import parse_version
 from ansible_collections.evergreen.eks.plugins.module_utils.holder import Holder, RunInProgress
 from ansible_collections.evergreen.eks.plugins.module_utils.nodes import node_from
@@ -32,8 +34,11 @@ from ansible_collections.evergreen.eks.plugins.module_utils.report.upgrade_recor
 from ansible_collections.evergreen.eks.plugins.module_utils.store import CLUSTER_ITSELF, Place
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade import (
     Upgrade,
+    UpgradeChanged,
     UpgradeSettings,
+    View,
     sorted_nodes,
+    unfinished_upgrade,
 )
 from ansible_collections.evergreen.eks.plugins.module_utils.upgrade_checkpoint import (
     PartRecord,
@@ -365,3 +370,37 @@ def test_the_report_of_a_finished_upgrade_says_so_in_one_sentence() -> None:
 def test_who_was_not_there_is_told_how_the_last_run_ended(kinds, ended, alive, outcome) -> None:
     events = [Event(1.0 + at, kind, "run-1", {"outcome": "failed"}) for at, kind in enumerate(kinds)]
     assert ending_of(an_upgrade(ended=ended), events, alive).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("version", "at", "known", "gone_on", "aside"),
+    [
+        ("1.32", "1.31", {}, False, "run-1"),  # nothing was changed: it is begun anew
+        ("1.32", "1.32", {}, True, ""),
+        ("1.33", "1.31", {}, False, "run-1"),
+        ("1.32", "1.32", {"ended": END}, False, "run-1"),
+        ("1.32", "1.32", None, False, ""),
+    ],
+)
+def test_an_upgrade_that_has_changed_something_is_gone_on_with(tmp_path, version, at, known, gone_on, aside) -> None:
+    upgrade = replace(upgrade_of(tmp_path), settings=replace(upgrade_of(tmp_path).settings, version=version))
+    if known is not None:
+        upgrade.store.save(an_upgrade(**known))
+    cluster = Cluster("prod", "arn", parse_version(at), "eks.1", "ACTIVE")
+
+    found, stale = unfinished_upgrade(upgrade, View(cluster, "u-1", (), None, None))
+
+    assert (found is not None, stale) == (gone_on, aside)
+
+
+def test_another_version_than_that_of_the_unfinished_upgrade_is_refused_with_both_and_the_ways_on(tmp_path) -> None:
+    upgrade = replace(upgrade_of(tmp_path), settings=replace(upgrade_of(tmp_path).settings, version="1.33"))
+    upgrade.store.save(an_upgrade())
+    cluster = Cluster("prod", "arn", parse_version("1.32"), "eks.1", "ACTIVE")
+
+    with pytest.raises(UpgradeChanged, match="to 1.32.*is asked for 1.33.*Finish it first.*eks_ignore_checkpoint"):
+        unfinished_upgrade(upgrade, View(cluster, "u-1", (), None, None))
+    with pytest.raises(CheckpointError, match="another cluster"):
+        unfinished_upgrade(upgrade, View(cluster, "u-2", (), None, None))
+    anew = replace(upgrade, settings=replace(upgrade.settings, ignore_checkpoint=True))
+    assert unfinished_upgrade(anew, View(cluster, "u-1", (), None, None)) == (None, "run-1")
