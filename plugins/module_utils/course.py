@@ -102,6 +102,8 @@ class Course:
         for leg in self.legs:
             for step in leg.steps:
                 found += [Part(CONTROL_PLANE, step), Part(ADDONS, step)]
+                # EKS may refuse the next step while pods on Fargate are older than the control plane.
+                found += [Part(FARGATE, step)] if leg.fargate and step != leg.version else []
             if not leg.steps:
                 found.append(Part(ADDONS, leg.version))
             elif leg.groups:

@@ -43,8 +43,8 @@ def rolled(upgrade: Upgrade, part: Part, record: PartRecord) -> bool:
     """
     if part.name != NODES or not record.began:
         return False
-    last = upgrade.rollouts(part.group).former()
-    return last is not None and not last.given_up and last.ended >= record.began
+    store = upgrade.rollouts(part.group)
+    return any(one and not one.given_up and one.ended >= record.began for one in (store.load(), store.former()))
 
 
 def settled(upgrade: Upgrade, part: Part, record: PartRecord) -> bool:
@@ -58,8 +58,8 @@ def settled(upgrade: Upgrade, part: Part, record: PartRecord) -> bool:
 
 def left_behind(upgrade: Upgrade, part: Part) -> bool:
     """Whether the control plane is past the version of this part, by whose hand ever, so that only later parts matter:
-    it does not go back, and its add-ons must go with what it is now."""
-    return part.name in (CONTROL_PLANE, ADDONS) and _passed(upgrade, part)
+    it does not go back, and its add-ons and Fargate go with what it is now."""
+    return part.name in (CONTROL_PLANE, ADDONS, FARGATE) and _passed(upgrade, part)
 
 
 def _passed(upgrade: Upgrade, part: Part) -> bool:

@@ -71,6 +71,7 @@ def test_the_parts_stand_in_order_and_add_ons_after_every_step() -> None:
     assert [part.key for part in course("1.31", "1.33", istio="1.31", shared="1.31").parts] == [
         "control_plane 1.32",
         "addons 1.32",
+        "fargate 1.32",
         "control_plane 1.33",
         "addons 1.33",
         "bake 1.33",
