@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from simulator import crash_upgrade
+from simulator import crash_upgrade, crash_upgrade_judge
 from simulator.checks import SCALE_DOWN_DISABLED, Expected, broken_invariants, nothing_changed
 from simulator.crash_cases import BROKEN, HELD, MACHINE, MISSED, PARENT, Case, Kill, Outcome
 from simulator.crash_meanwhile import DEEDS, Shift, checkpoints
@@ -165,7 +165,7 @@ def crash(case: Case, world: World, folder: Path, killed: list[Call]) -> list[st
         if runs.returncode:
             return [*problems, f"the run after it failed: {last_words(runs.output)}"]
         if case.upgrade:
-            return problems + crash_upgrade.problems(world)
+            return problems + crash_upgrade_judge.problems(world)
         return problems + judged(case, world, runs, selected, shift)
     finally:
         runs.end()
