@@ -150,7 +150,8 @@ def test_pods_that_do_not_work_on_new_nodes_close_the_gate_until_they_are_put_ri
     assert answer["looked"] > 3
 
     looked = passed(world, picture, check=True)
-    assert not looked["failed"] and not looked["passed"] and kinds(looked) == kinds(answer)
+    assert not looked["failed"] and not looked["passed"]
+    assert kinds(looked).keys() == kinds(answer).keys(), "between two crashes it is web's restarts that are told"
     assert passed(world, picture, max_new_unhealthy=2)["passed"]
     assert passed(world, picture, ignore=[{"selector": "app in (web,db)"}])["passed"]
 
